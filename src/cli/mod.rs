@@ -1,0 +1,190 @@
+//! The command line: clap structs only. Doc comments here are the help text; what a flag means is decided where
+//! its value is used.
+
+mod connection;
+mod emergency;
+mod parse;
+mod reconcile;
+mod status;
+
+use std::ffi::OsString;
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+pub use connection::ConnectionArgs;
+pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
+pub use parse::{ContainerSelector, GoDuration, ImageOverride, ReplicaOverride, WorkloadSelector};
+pub use reconcile::ReconcileArgs;
+pub use status::StatusArgs;
+
+/// Roll back Helm releases and workloads safely
+///
+/// Uses the current kubeconfig context; needs neither kubectl nor helm.
+#[derive(Debug, Parser)]
+#[command(name = "kubectl-rollback", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// How to reach the cluster.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// How to speak to the operator.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stop, swap images, start, wait, and make Helm's record true
+    Emergency(Box<EmergencyArgs>),
+    /// Show a release against what runs: images, drift, readiness
+    Status(StatusArgs),
+    /// Make Helm's record equal to what runs
+    Reconcile(ReconcileArgs),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// How to speak to the operator.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Output format: the result goes to stdout, everything else to stderr
+    #[arg(short, long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Print only results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more (twice for even more)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+    /// Print plain lines instead of progress bars
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Do not ask; the plan is shown all the same
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Why this is done; kept in Helm's history and in the result
+    #[arg(short = 'm', long, global = true, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Identifier of the incident, kept with the reason
+    #[arg(long, global = true, value_name = "ID")]
+    pub incident: Option<String>,
+    /// Most requests to the API server at once
+    #[arg(long, global = true, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// Time limit of the whole operation as a Go duration; 0 means none
+    #[arg(long, global = true, value_name = "DURATION", default_value = "5m")]
+    pub timeout: GoDuration,
+}
+
+/// Output formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// Tables for people.
+    Table,
+    /// Tables with more columns.
+    Wide,
+    /// One JSON object.
+    Json,
+    /// The same as YAML.
+    Yaml,
+    /// One event a line as JSON, while it happens.
+    Jsonl,
+    /// Names only.
+    Name,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Cli {
+    /// The command as users see it: every flag can also be given as `KUBECTL_ROLLBACK_<FLAG>`, and the usage
+    /// lines say `kubectl rollback` when kubectl started us.
+    pub fn command_for(program: &str) -> clap::Command {
+        let command = with_environment(Self::command());
+        if program.starts_with("kubectl-") { command.bin_name("kubectl rollback") } else { command }
+    }
+
+    /// Parses a command line; errors carry clap's own text and exit code.
+    pub fn try_parse_arguments(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let program = arguments
+            .first()
+            .map(|first| {
+                std::path::Path::new(first).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            })
+            .unwrap_or_default();
+        let matches = Self::command_for(&program).try_get_matches_from(arguments)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// Gives every long flag of a command and its subcommands its environment variable.
+fn with_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|argument| match argument.get_long() {
+        Some(long) if !matches!(long, "help" | "version") => {
+            let variable = format!("KUBECTL_ROLLBACK_{}", long.replace('-', "_").to_uppercase());
+            argument.env(variable).hide_env(true)
+        }
+        _ => argument,
+    });
+    command.mut_subcommands(with_environment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command_for("kubectl-rollback").debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_behind_the_command_too() {
+        let cli = Cli::try_parse_arguments(
+            [
+                "kubectl-rollback",
+                "emergency",
+                "todo-app",
+                "--tag",
+                "abc",
+                "-n",
+                "prod",
+                "--timeout",
+                "1h30m",
+                "-y",
+            ]
+            .map(OsString::from)
+            .to_vec(),
+        )
+        .unwrap();
+        assert_eq!(cli.connection.namespace.as_deref(), Some("prod"));
+        assert!(cli.output.yes);
+        assert_eq!(cli.output.timeout.0.as_secs(), 5400);
+    }
+
+    #[test]
+    fn usage_names_kubectl() {
+        let help = Cli::command_for("kubectl-rollback").render_long_help().to_string();
+        assert!(help.contains("kubectl rollback"), "{help}");
+    }
+}

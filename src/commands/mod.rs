@@ -1,0 +1,58 @@
+//! One file a command: each strings the phases together. No API calls of their own.
+
+mod conclude;
+mod decide;
+mod emergency;
+mod facts;
+mod failure;
+mod reconcile;
+mod session;
+mod status;
+mod version;
+
+use std::ffi::OsString;
+
+use crate::cli::{Cli, Command};
+use crate::outcome::ExitCode;
+use crate::ui::Printer;
+
+pub use conclude::Conclusion;
+pub use failure::Failure;
+pub use session::Session;
+pub use status::StatusDocument;
+
+/// Runs a command line; answers the process's exit code. `lookup` reads the environment.
+pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {
+    let mut cli = match Cli::try_parse_arguments(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap decides where its text goes: help to stdout, errors to stderr.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::Usage.code() } else { ExitCode::Success.code() };
+        }
+    };
+    cli.connection.fill_from_helm(&lookup);
+    let printer = Printer::standard(cli.output.quiet, cli.output.verbose, cli.output.color);
+    match &cli.command {
+        Command::Version => version::version(&printer, cli.output.output),
+        Command::Completion { shell } => version::completion(&printer, *shell),
+        Command::Emergency(arguments) => {
+            session::with(&cli, printer, lookup, "emergency", async |session| {
+                Box::pin(emergency::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Status(arguments) => {
+            session::with(&cli, printer, lookup, "status", async |session| {
+                status::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Reconcile(arguments) => {
+            session::with(&cli, printer, lookup, "reconcile", async |session| {
+                reconcile::run(session, arguments).await
+            })
+            .await
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What every command that talks to a cluster begins and ends with: connect, run, print the result or the error.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Conclusion, Failure};
+use crate::cli::{Cli, OutputArgs, OutputFormat};
+use crate::context::interrupt::Signal;
+use crate::context::{Context, Deadline, actor, client, interrupt, new_operation_id};
+use crate::event::EventKind;
+use crate::helm::storage::Driver;
+use crate::outcome::{ExitCode, Outcome};
+use crate::report::{Requests, ResultDocument, Timings};
+use crate::ui::{self, Answer, EventStyle, Printer, Reporter};
+
+/// A command at work.
+pub struct Session {
+    /// What every phase needs.
+    pub context: Context,
+    /// The operator's wishes about output.
+    pub output: OutputArgs,
+    /// Where Helm keeps its records.
+    pub driver: Driver,
+    /// `emergency`, `reconcile`, …
+    pub procedure: &'static str,
+    started: Instant,
+    started_at: Timestamp,
+}
+
+impl Session {
+    /// Where results and talk go.
+    pub fn printer(&self) -> &Printer {
+        self.context.reporter.printer()
+    }
+
+    /// Whether stdout holds one machine-readable document and nothing else.
+    pub fn is_machine_readable(&self) -> bool {
+        matches!(self.output.output, OutputFormat::Json | OutputFormat::Yaml | OutputFormat::Jsonl)
+    }
+
+    /// Reports the first event.
+    pub fn start(&self, release: Option<&str>, target: &str) {
+        self.context.emit(EventKind::OperationStarted {
+            procedure: self.procedure.to_owned(),
+            context: self.context.context_name.clone(),
+            namespace: self.context.namespace.clone(),
+            release: release.map(str::to_owned),
+            target: target.to_owned(),
+            reason: self.output.reason.clone(),
+            incident: self.output.incident.clone(),
+            actor: self.context.actor.clone(),
+        });
+    }
+
+    /// Runs something that has changed nothing yet: a signal or the deadline ends it at once.
+    pub async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let deadline = async {
+            match self.context.deadline.end() {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = work => answer,
+            signal = self.context.interrupt.wait() => Err(interrupted(signal)),
+            () = deadline => {
+                let error = anyhow::anyhow!("the time limit of {} passed before anything was changed", self.output.timeout);
+                Err(Failure::new(ExitCode::TimedOut, Outcome::TimedOut, error))
+            }
+        }
+    }
+
+    /// Asks the operator to confirm by typing a word, unless `--yes`; the time limit starts anew afterwards.
+    pub async fn confirm(&self, question: &str, word: &str) -> Result<(), Failure> {
+        if self.output.yes {
+            return Ok(());
+        }
+        let answer = tokio::select! {
+            answer = ui::confirm(self.printer(), question, word) => answer,
+            signal = self.context.interrupt.wait() => return Err(interrupted(signal)),
+        };
+        self.context.deadline.restart();
+        match answer {
+            Answer::Yes => Ok(()),
+            Answer::No => Err(Failure::not_confirmed("not confirmed; nothing was changed")),
+            Answer::NobodyThere => {
+                let message = "there is no terminal to ask on, and --yes was not given; nothing was changed";
+                Err(Failure::not_confirmed(message).hinted("add --yes to go on without being asked"))
+            }
+        }
+    }
+
+    /// An empty result of this session: what every result has.
+    pub fn document(&self) -> ResultDocument {
+        let collected = self.context.reporter.collected();
+        let requests = &self.context.requests;
+        let load =
+            |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+        let blank =
+            ResultDocument::new(self.procedure, Outcome::Succeeded, ExitCode::Success, self.context.now());
+        ResultDocument {
+            operation: self.context.operation.clone(),
+            context: self.context.context_name.clone(),
+            namespace: self.context.namespace.clone(),
+            reason: self.output.reason.clone(),
+            incident: self.output.incident.clone(),
+            timings: Timings {
+                started_at: Some(self.started_at),
+                first_write_at: collected.first_write_at,
+                phases: collected.phases,
+                ..blank.timings.clone()
+            },
+            requests: Requests {
+                total: load(&requests.total),
+                writes: load(&requests.writes),
+                retries: requests.retries(),
+            },
+            warnings: collected.warnings,
+            ..blank
+        }
+    }
+
+    fn finish(&self, answer: Result<Conclusion, Failure>) -> u8 {
+        let conclusion = answer.unwrap_or_else(|failure| Conclusion::of_failure(self, &failure));
+        let collected = self.context.reporter.collected();
+        self.context.emit(EventKind::OperationFinished {
+            outcome: conclusion.document.outcome,
+            exit_code: conclusion.document.exit_code,
+            elapsed_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            changed: collected.changed,
+            error: conclusion.document.error.clone(),
+            next: conclusion.document.next.clone(),
+        });
+        self.context.reporter.finish();
+        conclusion.print(self);
+        conclusion.document.exit_code
+    }
+}
+
+fn interrupted(signal: Signal) -> Failure {
+    let error = anyhow::anyhow!("{}: nothing was changed", signal.name());
+    Failure::new(signal.exit_code(), Outcome::Interrupted, error)
+}
+
+/// Connects, runs a command, prints what came of it, and answers the exit code.
+pub async fn with(
+    cli: &Cli,
+    printer: Printer,
+    lookup: impl Fn(&str) -> Option<String>,
+    procedure: &'static str,
+    command: impl AsyncFnOnce(&Session) -> Result<Conclusion, Failure>,
+) -> u8 {
+    let output = cli.output.clone();
+    let style = match output.output {
+        OutputFormat::Jsonl => EventStyle::JsonLines,
+        _ if output.quiet || procedure == "status" => EventStyle::Silent,
+        _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
+            EventStyle::Lines
+        }
+        _ => EventStyle::Progress,
+    };
+    let reporter = Arc::new(Reporter::new(printer.clone(), style));
+    let connection = match client::connect(&cli.connection, output.concurrency).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let failure = Failure::new(ExitCode::Unexpected, Outcome::Failed, error)
+                .hinted("kubectl config get-contexts");
+            return Conclusion::without_session(&printer, &output, procedure, &failure);
+        }
+    };
+    let driver = match Driver::from_environment(lookup("HELM_DRIVER").as_deref()) {
+        Ok(driver) => driver,
+        Err(error) => {
+            let failure = Failure::new(ExitCode::Usage, Outcome::Refused, error);
+            return Conclusion::without_session(&printer, &output, procedure, &failure);
+        }
+    };
+    let talk = printer.clone();
+    let interrupt = interrupt::listen(move |signal, before| {
+        let name = signal.name();
+        talk.error(&if before == 0 {
+            format!("{name}: finishing what was begun, so that nothing stays stopped")
+        } else {
+            format!("{name}: still finishing what was begun; nothing is left half done")
+        });
+    });
+    let started = Instant::now();
+    let limit = output.timeout.0;
+    let context = Context {
+        client: connection.client,
+        context_name: connection.context_name,
+        namespace: connection.namespace,
+        requests: connection.requests,
+        operation: new_operation_id(),
+        reporter: reporter.clone(),
+        interrupt,
+        deadline: Arc::new(Deadline::new(limit)),
+        actor: actor(lookup),
+    };
+    let session = Session { started_at: context.now(), context, output, driver, procedure, started };
+    let reminder = tokio::spawn(reporter.remind());
+    let answer = command(&session).await;
+    reminder.abort();
+    session.finish(answer)
+}

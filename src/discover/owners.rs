@@ -1,0 +1,285 @@
+//! Who would undo us: Argo CD Applications, Flux `HelmRelease`s and `Kustomization`s that own the workloads. Fields as
+//! in those projects' CRDs.
+
+use std::collections::BTreeSet;
+
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+use super::list::{is_forbidden, list_all};
+use super::workload::{Autoscaler, Workload};
+use crate::workload::WorkloadRef;
+
+/// A controller's object that owns workloads of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// `Argo CD Application`, `Flux HelmRelease`, `Flux Kustomization`.
+    pub kind: &'static str,
+    /// `namespace/name`, or the name alone where the namespace is not known.
+    pub name: String,
+    /// What it will do.
+    pub effect: Effect,
+}
+
+/// What an owner will do about our changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// It puts the old state back by itself.
+    Reverts(String),
+    /// It puts the old state back at its next change.
+    RevertsLater(String),
+    /// It is suspended.
+    Paused,
+    /// It could not be read.
+    Unknown(String),
+}
+
+/// Which optional API groups the server has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one API group")]
+pub struct OptionalApis {
+    /// `argoproj.io`.
+    pub argo: bool,
+    /// `helm.toolkit.fluxcd.io`.
+    pub flux_helm: bool,
+    /// `kustomize.toolkit.fluxcd.io`.
+    pub flux_kustomize: bool,
+    /// `keda.sh`.
+    pub keda: bool,
+}
+
+/// Asks the server which optional API groups it has; none where it will not say.
+pub async fn optional_apis(client: &Client) -> OptionalApis {
+    let Ok(groups) = client.list_api_groups().await else {
+        return OptionalApis::default();
+    };
+    let has = |name: &str| groups.groups.iter().any(|group| group.name == name);
+    OptionalApis {
+        argo: has("argoproj.io"),
+        flux_helm: has("helm.toolkit.fluxcd.io"),
+        flux_kustomize: has("kustomize.toolkit.fluxcd.io"),
+        keda: has("keda.sh"),
+    }
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+/// Finds the owners of the workloads.
+pub async fn find(client: &Client, apis: OptionalApis, workloads: &[Workload]) -> Vec<Owner> {
+    let mut owners = Vec::new();
+    if apis.argo {
+        let names: BTreeSet<&str> = workloads
+            .iter()
+            .filter_map(|workload| workload.annotations.get("argocd.argoproj.io/tracking-id"))
+            .filter_map(|id| id.split(':').next())
+            .collect();
+        owners.extend(argo_applications(client, &names).await);
+    }
+    for (present, group, versions, kind, title, plural) in [
+        (apis.flux_helm, "helm.toolkit.fluxcd.io", "v2", "HelmRelease", "Flux HelmRelease", "helmreleases"),
+        (
+            apis.flux_kustomize,
+            "kustomize.toolkit.fluxcd.io",
+            "v1",
+            "Kustomization",
+            "Flux Kustomization",
+            "kustomizations",
+        ),
+    ] {
+        if !present {
+            continue;
+        }
+        let label =
+            |workload: &Workload, field: &str| workload.labels.get(&format!("{group}/{field}")).cloned();
+        let names: BTreeSet<(String, String)> = workloads
+            .iter()
+            .filter_map(|workload| Some((label(workload, "namespace")?, label(workload, "name")?)))
+            .collect();
+        for (namespace, name) in names {
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client.clone(), &namespace, &resource(group, versions, kind, plural));
+            let effect = match api.get_opt(&name).await {
+                Ok(Some(object)) => flux_effect(kind, &object.data),
+                Ok(None) => continue,
+                Err(error) => Effect::Unknown(short(&error)),
+            };
+            owners.push(Owner { kind: title, name: format!("{namespace}/{name}"), effect });
+        }
+    }
+    owners
+}
+
+async fn argo_applications(client: &Client, names: &BTreeSet<&str>) -> Vec<Owner> {
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let title = "Argo CD Application";
+    let api: Api<DynamicObject> =
+        Api::all_with(client.clone(), &resource("argoproj.io", "v1alpha1", "Application", "applications"));
+    match api.list(&kube::api::ListParams::default()).await {
+        Ok(applications) => applications
+            .items
+            .iter()
+            .filter_map(|application| {
+                let name = application.metadata.name.as_deref()?;
+                let namespace = application.metadata.namespace.as_deref().unwrap_or_default();
+                let is_ours = names.contains(name) || names.contains(format!("{namespace}_{name}").as_str());
+                is_ours.then(|| Owner {
+                    kind: title,
+                    name: format!("{namespace}/{name}"),
+                    effect: argo_effect(&application.data),
+                })
+            })
+            .collect(),
+        Err(error) => names
+            .iter()
+            .map(|name| Owner {
+                kind: title,
+                name: (*name).to_owned(),
+                effect: Effect::Unknown(short(&error)),
+            })
+            .collect(),
+    }
+}
+
+fn short(error: &kube::Error) -> String {
+    if is_forbidden(error) { "reading it is forbidden".to_owned() } else { error.to_string() }
+}
+
+/// What an Argo CD Application will do: `spec.syncPolicy.automated`, unless its `enabled` is false.
+fn argo_effect(application: &Value) -> Effect {
+    match application.pointer("/spec/syncPolicy/automated") {
+        Some(automated) if automated.is_object() && automated["enabled"] != false => {
+            if automated["selfHeal"] == true {
+                Effect::Reverts("selfHeal puts Git's state back within seconds".to_owned())
+            } else {
+                Effect::RevertsLater("auto-sync puts Git's state back at the next commit".to_owned())
+            }
+        }
+        _ => Effect::Paused,
+    }
+}
+
+/// What a Flux object will do, from `spec.suspend` and `spec.driftDetection.mode`.
+fn flux_effect(kind: &str, object: &Value) -> Effect {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let interval = text("/spec/interval").unwrap_or("its interval");
+    if object.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
+        Effect::Paused
+    } else if kind == "Kustomization" {
+        Effect::Reverts(format!("it applies Git's state again every {interval}"))
+    } else if text("/spec/driftDetection/mode") == Some("enabled") {
+        Effect::Reverts(format!("drift detection puts the declared release back every {interval}"))
+    } else {
+        Effect::RevertsLater("it upgrades to the declared version again at its next change".to_owned())
+    }
+}
+
+/// KEDA's `ScaledObject`s of a namespace with the workload that each one scales; none where they cannot be read.
+pub async fn scaled_objects(client: &Client, namespace: &str) -> Vec<(String, String, Autoscaler)> {
+    let resource = resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects");
+    let objects = list_all(client, namespace, &resource, None).await.unwrap_or_default();
+    objects.iter().filter_map(scaled_object).collect()
+}
+
+fn scaled_object(object: &DynamicObject) -> Option<(String, String, Autoscaler)> {
+    let spec = object.data.get("spec")?;
+    let target = spec.get("scaleTargetRef")?;
+    let number = |field: &str, default| {
+        spec.get(field)
+            .and_then(Value::as_i64)
+            .and_then(|number| i32::try_from(number).ok())
+            .unwrap_or(default)
+    };
+    let annotations = object.metadata.annotations.as_ref();
+    let autoscaler = Autoscaler {
+        kind: "ScaledObject",
+        name: object.metadata.name.clone().unwrap_or_default(),
+        minimum: number("minReplicaCount", 0),
+        maximum: number("maxReplicaCount", 100),
+        paused: annotations.is_some_and(|annotations| {
+            annotations.get("autoscaling.keda.sh/paused").is_some_and(|value| value != "false")
+                || annotations.contains_key("autoscaling.keda.sh/paused-replicas")
+        }),
+    };
+    let kind = target.get("kind").and_then(Value::as_str).unwrap_or("Deployment");
+    Some((kind.to_owned(), target.get("name")?.as_str()?.to_owned(), autoscaler))
+}
+
+/// Reads a `HorizontalPodAutoscaler` (`autoscaling/v2`): the workload that it scales, and its bounds.
+pub fn horizontal_pod_autoscaler(object: &DynamicObject) -> Option<(String, String, Autoscaler)> {
+    let spec = object.data.get("spec")?;
+    let target = spec.get("scaleTargetRef")?;
+    let number =
+        |field: &str| spec.get(field).and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok());
+    let autoscaler = Autoscaler {
+        kind: "HorizontalPodAutoscaler",
+        name: object.metadata.name.clone().unwrap_or_default(),
+        minimum: number("minReplicas").unwrap_or(1),
+        maximum: number("maxReplicas").unwrap_or(i32::MAX),
+        paused: false,
+    };
+    Some((target.get("kind")?.as_str()?.to_owned(), target.get("name")?.as_str()?.to_owned(), autoscaler))
+}
+
+/// Whether an autoscaler's target is a workload.
+pub fn scales(target: &(String, String, Autoscaler), workload: &WorkloadRef) -> bool {
+    target.0 == workload.kind.as_str() && target.1 == workload.name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn argo_cd_reverts_with_self_heal_only() {
+        for (policy, effect) in [
+            (json!({}), "paused"),
+            (json!({"automated": {"enabled": false, "selfHeal": true}}), "paused"),
+            (json!({"automated": {}}), "later"),
+            (json!({"automated": {"selfHeal": true}}), "now"),
+        ] {
+            let found = match argo_effect(&json!({"spec": {"syncPolicy": policy}})) {
+                Effect::Paused => "paused",
+                Effect::RevertsLater(_) => "later",
+                Effect::Reverts(_) => "now",
+                Effect::Unknown(_) => "unknown",
+            };
+            assert_eq!(found, effect, "{policy}");
+        }
+    }
+
+    #[test]
+    fn flux_reverts_unless_suspended() {
+        assert_eq!(flux_effect("Kustomization", &json!({"spec": {"suspend": true}})), Effect::Paused);
+        assert!(matches!(flux_effect("Kustomization", &json!({"spec": {}})), Effect::Reverts(_)));
+        assert!(matches!(flux_effect("HelmRelease", &json!({"spec": {}})), Effect::RevertsLater(_)));
+        let detects = json!({"spec": {"driftDetection": {"mode": "enabled"}, "interval": "5m"}});
+        assert!(matches!(flux_effect("HelmRelease", &detects), Effect::Reverts(text) if text.contains("5m")));
+    }
+
+    #[test]
+    fn keda_is_paused_by_either_annotation() {
+        let object = |annotations: Value| -> DynamicObject {
+            serde_json::from_value(json!({
+                "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
+                "metadata": {"name": "s", "annotations": annotations},
+                "spec": {"scaleTargetRef": {"name": "web"}, "minReplicaCount": 2}
+            }))
+            .unwrap()
+        };
+        let (kind, name, autoscaler) = scaled_object(&object(json!({}))).unwrap();
+        assert_eq!(
+            (kind.as_str(), name.as_str(), autoscaler.minimum, autoscaler.paused),
+            ("Deployment", "web", 2, false)
+        );
+        assert!(
+            scaled_object(&object(json!({"autoscaling.keda.sh/paused-replicas": "0"}))).unwrap().2.paused
+        );
+    }
+}

@@ -1,0 +1,302 @@
+//! Carries out a plan: the only part, beside [`crate::helm::storage`], that writes to the cluster. It makes no choices:
+//! what is done stands in the plan; what is decided here is only how to survive what comes in between.
+
+pub mod hand_over;
+pub mod managed_fields;
+pub mod patches;
+pub mod record;
+mod swap;
+mod unstick;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::time::Duration;
+
+use futures::future::{join_all, select_all};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::context::Context;
+use crate::context::interrupt::Signal;
+use crate::discover::Snapshot;
+use crate::event::{EventKind, Phase, StageStatus};
+use crate::plan::strategy::Strategy;
+use crate::plan::{Plan, WorkloadPlan};
+use crate::wait::{self, WaitEnd, WaitEvent, WaitRequest, WaitedWorkload};
+use crate::workload::{WorkloadKind, WorkloadRef};
+
+pub use hand_over::HandOver;
+pub use managed_fields::FIELD_MANAGER;
+pub use swap::Swapped;
+
+/// How the operator wants it carried out.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--stop-timeout`.
+    pub stop_timeout: Option<Duration>,
+    /// `--strict-stop`.
+    pub strict_stop: bool,
+    /// `--no-wait`.
+    pub no_wait: bool,
+}
+
+/// What became of the workloads.
+#[derive(Debug, Default)]
+pub struct Execution {
+    /// Each planned workload.
+    pub workloads: Vec<Swapped>,
+    /// Which workloads are ready; empty without a wait.
+    pub ready: BTreeSet<WorkloadRef>,
+    /// How the wait ended; `None` without one.
+    pub wait: Option<WaitEnd>,
+    /// When everything was ready.
+    pub restored_at: Option<Timestamp>,
+    /// The signal that ended it early.
+    pub interrupted: Option<Signal>,
+}
+
+impl Execution {
+    /// Workloads whose images or replicas were written.
+    pub fn written(&self) -> impl Iterator<Item = &Swapped> {
+        self.workloads.iter().filter(|swapped| swapped.written)
+    }
+
+    /// Whether every workload was written and, unless that was not asked for, became ready.
+    pub fn is_complete(&self, no_wait: bool) -> bool {
+        self.workloads.iter().all(|swapped| swapped.written) && (no_wait || self.wait == Some(WaitEnd::Ready))
+    }
+
+    /// Workloads left at zero by us.
+    pub fn left_stopped(&self) -> impl Iterator<Item = &WorkloadRef> {
+        self.workloads.iter().filter(|swapped| swapped.left_stopped).map(|swapped| &swapped.plan.workload)
+    }
+}
+
+/// Runs one phase: reports its begin and end with the message that `work` answers.
+pub async fn phase<T>(
+    context: &Context,
+    stage: Phase,
+    about: &str,
+    work: impl Future<Output = (T, StageStatus, String)>,
+) -> T {
+    let begin = Instant::now();
+    let stage_event = |status, elapsed: Duration, message: String| EventKind::Stage {
+        stage,
+        status,
+        elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+        message,
+    };
+    context.emit(stage_event(StageStatus::Started, Duration::ZERO, about.to_owned()));
+    let (value, status, message) = work.await;
+    context.emit(stage_event(status, begin.elapsed(), message));
+    value
+}
+
+/// Stops, swaps and starts the plan's workloads. From the first stop to the last start this does not end early: a
+/// signal or the deadline only keeps further workloads from being begun.
+pub async fn swap(context: &Context, plan: &Plan, options: &Options) -> Vec<Swapped> {
+    let (to_stop, to_roll): (Vec<&WorkloadPlan>, Vec<&WorkloadPlan>) =
+        plan.workloads.iter().partition(|workload| workload.strategy == Strategy::StopFirst);
+    let stopped = if to_stop.is_empty() {
+        Vec::new()
+    } else {
+        let about = format!("stopping {}", count(to_stop.len()));
+        phase(context, Phase::Stop, &about, async {
+            let stopped = join_all(to_stop.iter().map(|workload| swap::stop(context, workload))).await;
+            let failed = stopped.iter().filter(|answer| answer.is_err()).count();
+            let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
+            let message = format!("{} stopped{}", count(stopped.len() - failed), failures(failed));
+            (stopped, status, message)
+        })
+        .await
+    };
+    let about = format!("writing {}", count(plan.workloads.len()));
+    phase(context, Phase::Start, &about, async {
+        let starts = stopped.into_iter().map(|answer| async {
+            match answer {
+                Ok(workload) => swap::start_stopped(context, workload, options).await,
+                Err(untouched) => untouched,
+            }
+        });
+        let rolls = to_roll.into_iter().map(|workload| swap::roll(context, workload));
+        let (started, rolled) = futures::join!(join_all(starts), join_all(rolls));
+        let swapped: Vec<Swapped> = started.into_iter().chain(rolled).collect();
+        for swapped in &swapped {
+            if let Some(problem) = &swapped.problem {
+                context.warn(format!("{}: {problem}", swapped.plan.workload));
+            }
+        }
+        let failed = swapped.iter().filter(|swapped| swapped.problem.is_some()).count();
+        let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
+        let message = format!("{} written{}", count(swapped.len() - failed), failures(failed));
+        (swapped, status, message)
+    })
+    .await
+}
+
+fn count(workloads: usize) -> String {
+    if workloads == 1 { "1 workload".to_owned() } else { format!("{workloads} workloads") }
+}
+
+fn failures(failed: usize) -> String {
+    if failed == 0 { String::new() } else { format!(", {failed} not") }
+}
+
+/// Waits until the written workloads (and those already at the target) are ready, deleting broken pods of StatefulSets
+/// that the plan says to unstick.
+pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, snapshot: &Snapshot) {
+    let mut waited: Vec<WaitedWorkload> = execution
+        .written()
+        .filter(|swapped| swapped.plan.workload.kind != WorkloadKind::CronJob)
+        .map(|swapped| WaitedWorkload {
+            workload: swapped.plan.workload.clone(),
+            replicas: None,
+            generation: swapped.generation,
+        })
+        .collect();
+    for reference in plan.unchanged.iter().filter(|reference| reference.kind != WorkloadKind::CronJob) {
+        let generation = snapshot.workload(reference).map(|workload| workload.generation);
+        waited.push(WaitedWorkload { workload: reference.clone(), replicas: None, generation });
+    }
+    let about = format!("0 of {} ready", count(waited.len()));
+    let (outcomes, end) = phase(context, Phase::Wait, &about, async {
+        let total = waited.len();
+        let stuck: Vec<WorkloadRef> = execution
+            .written()
+            .filter(|swapped| swapped.plan.unstick)
+            .map(|swapped| swapped.plan.workload.clone())
+            .collect();
+        let unstick = join_all(stuck.iter().map(|workload| unstick::unstick(context, workload)));
+        let waits = wait_per_namespace(context, waited);
+        let outcomes = tokio::select! {
+            outcomes = waits => outcomes,
+            () = until_never(unstick, stuck.is_empty()) => Vec::new(),
+        };
+        let end = outcomes
+            .iter()
+            .map(|outcome| outcome.end)
+            .max_by_key(|end| severity(*end))
+            .unwrap_or(WaitEnd::Ready);
+        let ready = outcomes
+            .iter()
+            .flat_map(|outcome| &outcome.workloads)
+            .filter(|workload| workload.progress.done)
+            .count();
+        let status = if end == WaitEnd::Ready { StageStatus::Done } else { StageStatus::Failed };
+        let message = match end {
+            WaitEnd::Ready => format!("{} ready", count(total)),
+            WaitEnd::NotReady => {
+                format!("{ready} of {} ready, the others will not become ready", count(total))
+            }
+            WaitEnd::TimedOut => format!("{ready} of {} ready when the time was up", count(total)),
+            WaitEnd::Interrupted => format!("{ready} of {} ready when it was interrupted", count(total)),
+        };
+        ((outcomes, end), status, message)
+    })
+    .await;
+    let done =
+        outcomes.iter().flat_map(|outcome| &outcome.workloads).filter(|workload| workload.progress.done);
+    execution.ready = done.map(|workload| workload.workload.clone()).collect();
+    execution.wait = Some(end);
+    if end == WaitEnd::Ready {
+        execution.restored_at = Some(context.now());
+    }
+}
+
+/// Lets a background task run without ever ending the race that it is in.
+async fn until_never(task: impl Future, is_empty: bool) {
+    if !is_empty {
+        task.await;
+    }
+    std::future::pending::<()>().await;
+}
+
+/// One wait for each namespace, side by side.
+async fn wait_per_namespace(context: &Context, waited: Vec<WaitedWorkload>) -> Vec<wait::WaitOutcome> {
+    let mut namespaces: BTreeMap<String, Vec<WaitedWorkload>> = BTreeMap::new();
+    for workload in waited {
+        namespaces.entry(workload.workload.namespace.clone()).or_default().push(workload);
+    }
+    let mut waits: Vec<_> = namespaces
+        .into_values()
+        .map(|workloads| {
+            Box::pin(async move {
+                let request = WaitRequest {
+                    workloads,
+                    deadline: context.deadline.end(),
+                    started_at: context.now(),
+                    crash_rule: wait::CrashRule::default(),
+                    settle: Duration::ZERO,
+                };
+                let mut report = |event: WaitEvent| match event {
+                    WaitEvent::Progress(progress) => context.emit(EventKind::Progress(progress)),
+                    WaitEvent::Diagnosis(object, diagnosis) => {
+                        context.emit(EventKind::Diagnosis { object, diagnosis });
+                    }
+                    WaitEvent::Notice(message) => context.warn(message),
+                };
+                wait::wait_until_ready(&context.client, &request, context.interrupt.cancelled(), &mut report)
+                    .await
+            })
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    while !waits.is_empty() {
+        let (outcome, _, rest) = select_all(waits).await;
+        outcomes.push(outcome);
+        waits = rest;
+    }
+    outcomes
+}
+
+fn severity(end: WaitEnd) -> u8 {
+    match end {
+        WaitEnd::Ready => 0,
+        WaitEnd::TimedOut => 1,
+        WaitEnd::NotReady => 2,
+        WaitEnd::Interrupted => 3,
+    }
+}
+
+/// Hands the fields of every written workload over to the release's writer; answers what could not be handed over, and
+/// whom Helm 4 will conflict with.
+pub async fn hand_over_all(
+    context: &Context,
+    execution: &Execution,
+    snapshot: &Snapshot,
+) -> (Vec<String>, Vec<String>) {
+    let touched: Vec<&WorkloadRef> = execution
+        .workloads
+        .iter()
+        .filter(|swapped| swapped.written || swapped.generation.is_some())
+        .map(|swapped| &swapped.plan.workload)
+        .collect();
+    hand_over_workloads(context, &touched, snapshot).await
+}
+
+/// Hands the fields of workloads over.
+pub async fn hand_over_workloads(
+    context: &Context,
+    workloads: &[&WorkloadRef],
+    snapshot: &Snapshot,
+) -> (Vec<String>, Vec<String>) {
+    let nobody = BTreeMap::new();
+    let answers = join_all(workloads.iter().map(|workload| async {
+        let previous = snapshot.workload(workload).map_or(&nobody, |workload| &workload.image_managers);
+        (*workload, hand_over::hand_over(context, workload, previous).await)
+    }))
+    .await;
+    let mut problems = Vec::new();
+    let mut foreign = Vec::new();
+    for (workload, answer) in answers {
+        match answer {
+            HandOver::Done(managers) => {
+                foreign.extend(managers.into_iter().map(|manager| format!("{workload}: {manager}")));
+            }
+            HandOver::Failed(why) => {
+                problems.push(format!("{workload}: its fields could not be handed over: {why}"));
+            }
+        }
+    }
+    (problems, foreign)
+}

@@ -1,0 +1,62 @@
+//! Questions to the API server that need a POST or PATCH. Every function here sets `dryRun=All` or asks for an access
+//! review: nothing in this module can persist anything.
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+use crate::execute::FIELD_MANAGER;
+use crate::workload::WorkloadRef;
+
+/// Asks what the server would say to a JSON Patch of a workload.
+pub async fn patch(client: &Client, workload: &WorkloadRef, operations: &Value) -> Result<(), kube::Error> {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &workload.namespace, &workload.kind.api_resource());
+    let patch: json_patch::Patch =
+        serde_json::from_value(operations.clone()).map_err(kube::Error::SerdeError)?;
+    let parameters = PatchParams {
+        dry_run: true,
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(&workload.name, &parameters, &Patch::<()>::Json(patch)).await.map(drop)
+}
+
+/// Asks what the server would say to a pod.
+pub async fn create_pod(client: &Client, namespace: &str, pod: Value) -> Result<(), kube::Error> {
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "Pod"), "pods");
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let pod: DynamicObject = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
+    let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    api.create(&parameters, &pod).await.map(drop)
+}
+
+/// Asks whether we may do something with a kind of object in a namespace.
+pub async fn may(
+    client: &Client,
+    namespace: &str,
+    verb: &str,
+    group: &str,
+    resource: &str,
+) -> Result<bool, kube::Error> {
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some(verb.to_owned()),
+                group: Some(group.to_owned()),
+                resource: Some(resource.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    // A review is an answer, not an object: the server stores nothing.
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}

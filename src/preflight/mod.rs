@@ -1,0 +1,236 @@
+//! Checks before the first write: would the server accept what we will send, and the pods that follow from it; would
+//! somebody undo it. All at once; nothing here changes the cluster.
+
+mod dry_run;
+mod owners;
+mod permissions;
+mod quota;
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::discover::{RecordProblem, Snapshot, Workload};
+use crate::event::{Check, Finding, FindingStatus};
+use crate::execute::patches;
+use crate::helm::storage::Driver;
+use crate::plan::strategy::Strategy;
+use crate::plan::{Plan, WorkloadPlan};
+
+/// Time that all checks together may take; what is not answered by then is unknown.
+const TIME_BOX: Duration = Duration::from_secs(10);
+
+/// What is to be checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope {
+    /// Send questions to the server.
+    pub server: bool,
+    /// Helm's record will be written, there.
+    pub record: Option<Driver>,
+}
+
+/// Runs every check of a plan and returns the findings, the plan's own ones first.
+pub async fn run(context: &Context, snapshot: &Snapshot, plan: &Plan, scope: Scope) -> Vec<Finding> {
+    let mut findings = plan.findings.clone();
+    findings.extend(record(snapshot).filter(|_| scope.record.is_some()));
+    findings.extend(owners::findings(snapshot, plan));
+    if scope.server {
+        let checks = plan.workloads.iter().map(|planned| async move {
+            let Some(workload) = snapshot.workload(&planned.workload) else {
+                return Vec::new();
+            };
+            match tokio::time::timeout(TIME_BOX, ask(context, planned, workload)).await {
+                Ok(findings) => findings,
+                Err(_) => vec![finding(
+                    Check::Api,
+                    planned,
+                    FindingStatus::Unknown,
+                    format!("the API server did not answer within {} s", TIME_BOX.as_secs()),
+                )],
+            }
+        });
+        let records = scope.record.filter(|_| snapshot.release.is_some());
+        let (permissions, checks) =
+            futures::join!(permissions::findings(context, plan, records), join_all(checks));
+        findings.extend(permissions);
+        findings.extend(checks.into_iter().flatten());
+    }
+    findings
+}
+
+fn finding(
+    check: Check,
+    planned: &WorkloadPlan,
+    status: FindingStatus,
+    message: impl Into<String>,
+) -> Finding {
+    Finding {
+        check,
+        subject: planned.workload.to_string(),
+        status,
+        message: message.into(),
+        hint: String::new(),
+    }
+}
+
+/// Asks the server for the start write, and for a pod as it will be.
+async fn ask(context: &Context, planned: &WorkloadPlan, workload: &Workload) -> Vec<Finding> {
+    let rehearsal = patches::start_rehearsal(planned);
+    let write = dry_run::patch(&context.client, &planned.workload, &rehearsal);
+    let starts_pods = planned.replicas.is_none_or(|replicas| replicas.after > 0);
+    let pod = async {
+        if !starts_pods || planned.containers.is_empty() {
+            return Ok(());
+        }
+        dry_run::create_pod(&context.client, &planned.workload.namespace, target_pod(planned, workload)).await
+    };
+    let (write, pod) = futures::join!(write, pod);
+    let mut findings = vec![match write {
+        Ok(()) => finding(Check::Api, planned, FindingStatus::Pass, "the server accepts the write"),
+        Err(error) => refused(planned, &error, "the write"),
+    }];
+    findings.push(match pod {
+        Ok(()) => finding(Check::Quota, planned, FindingStatus::Pass, "the server accepts the pods"),
+        Err(error) => pod_refused(planned, workload, &error),
+    });
+    findings
+}
+
+/// A pod as the controller would make it from the target's template.
+fn target_pod(planned: &WorkloadPlan, workload: &Workload) -> Value {
+    let mut template = workload.template().clone();
+    for change in &planned.containers {
+        let list = if change.init { "initContainers" } else { "containers" };
+        if let Some(container) = template.pointer_mut(&format!("/spec/{list}/{}", change.index)) {
+            container["image"] = json!(change.to.to_string());
+        }
+    }
+    let mut metadata =
+        template.get("metadata").filter(|metadata| metadata.is_object()).cloned().unwrap_or(json!({}));
+    metadata["generateName"] = json!(format!("{}-", planned.workload.name));
+    if let Some(metadata) = metadata.as_object_mut() {
+        metadata.remove("name");
+        metadata.remove("creationTimestamp");
+    }
+    let mut spec = template["spec"].clone();
+    add_claims(&mut spec, workload);
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+}
+
+/// A StatefulSet's controller gives every pod a volume for each claim template; the pod template has none.
+fn add_claims(pod_spec: &mut Value, workload: &Workload) {
+    let templates = workload.object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+    for name in templates.into_iter().flatten().filter_map(|template| template.pointer("/metadata/name")) {
+        let claim = format!("{}-{}-0", name.as_str().unwrap_or_default(), workload.reference.name);
+        let volume = json!({"name": name, "persistentVolumeClaim": {"claimName": claim}});
+        match pod_spec.get_mut("volumes").and_then(Value::as_array_mut) {
+            Some(volumes) => volumes.push(volume),
+            None => pod_spec["volumes"] = json!([volume]),
+        }
+    }
+}
+
+/// What an error of a dry run means: the server refuses (4xx), or it could not be asked.
+fn refused(planned: &WorkloadPlan, error: &kube::Error, what: &str) -> Finding {
+    match error {
+        kube::Error::Api(status) if status.code == 422 && status.message.contains("test operation") => {
+            Finding {
+                hint: "look at it again and repeat the command".to_owned(),
+                ..finding(
+                    Check::Api,
+                    planned,
+                    FindingStatus::Fail,
+                    "somebody changed it while the plan was made",
+                )
+            }
+        }
+        kube::Error::Api(status)
+            if status.code == 403 && status.reason == "Forbidden" && may_not(&status.message) =>
+        {
+            Finding {
+                hint: format!("ask for the right to patch {} in this namespace", planned.workload.kind),
+                ..finding(Check::Permission, planned, FindingStatus::Fail, status.message.clone())
+            }
+        }
+        kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => finding(
+            Check::Api,
+            planned,
+            FindingStatus::Fail,
+            format!("the server refuses {what}: {}", status.message),
+        ),
+        error => finding(
+            Check::Api,
+            planned,
+            FindingStatus::Unknown,
+            format!("the server could not be asked: {error}"),
+        ),
+    }
+}
+
+/// Whether a 403 is about permissions (RBAC) and not about admission.
+fn may_not(message: &str) -> bool {
+    message.contains(" cannot ")
+}
+
+fn pod_refused(planned: &WorkloadPlan, workload: &Workload, error: &kube::Error) -> Finding {
+    let kube::Error::Api(status) = error else {
+        return refused(planned, error, "its pods");
+    };
+    if status.code == 403 && may_not(&status.message) {
+        // Whoever may patch workloads need not be allowed to create pods: then the server cannot be asked.
+        return Finding {
+            hint: "the right to create pods would let the server be asked beforehand".to_owned(),
+            ..finding(
+                Check::Quota,
+                planned,
+                FindingStatus::Unknown,
+                "not allowed to ask the server about pods",
+            )
+        };
+    }
+    let Some(shortage) = quota::exceeded(&status.message) else {
+        return Finding { check: Check::Quota, ..refused(planned, error, "its pods") };
+    };
+    let pods_now = workload.live_pods().count();
+    let pods_after =
+        planned.replicas.map_or(pods_now.max(1), |replicas| usize::try_from(replicas.after).unwrap_or(0));
+    if planned.strategy == Strategy::StopFirst && shortage.fits_after_stop(pods_now, pods_after) {
+        return finding(
+            Check::Quota,
+            planned,
+            FindingStatus::Pass,
+            "the quota has room once the old pods are gone",
+        );
+    }
+    let hint = match planned.strategy {
+        Strategy::Rolling if shortage.fits_after_stop(pods_now, pods_after) => {
+            "rolling needs room for one more pod; --strategy stop-first does not".to_owned()
+        }
+        _ => "raise the quota, or give fewer pods with --replicas".to_owned(),
+    };
+    Finding { hint, ..finding(Check::Quota, planned, FindingStatus::Fail, status.message.clone()) }
+}
+
+/// What is wrong with Helm's records, if anything.
+fn record(snapshot: &Snapshot) -> Option<Finding> {
+    let problem = snapshot.record_problem.as_ref()?;
+    let status = if matches!(problem, RecordProblem::Forbidden(_)) {
+        FindingStatus::Fail
+    } else {
+        FindingStatus::Warn
+    };
+    Some(Finding {
+        check: if status == FindingStatus::Fail { Check::Permission } else { Check::Helm },
+        subject: snapshot.release_name.clone().unwrap_or_else(|| "release".to_owned()),
+        status,
+        message: problem.to_string(),
+        hint: match status {
+            FindingStatus::Fail => "--skip-reconcile leaves Helm's record alone (exit code 10)".to_owned(),
+            _ => {
+                "the workloads are restored all the same; Helm's record stays open (exit code 10)".to_owned()
+            }
+        },
+    })
+}

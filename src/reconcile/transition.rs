@@ -1,0 +1,85 @@
+//! How a record of ours begins and ends.
+//!
+//! While an operation runs its record is `pending-rollback`, so that Helm refuses to deploy into the middle of it. Every exit that we
+//! control closes it: `deployed` when what it describes is ready, else `failed` with the reason.
+
+use crate::helm::meta::RecordMeta;
+use crate::helm::record::Record;
+use crate::helm::status::Status;
+
+use super::DESCRIPTION_PREFIX;
+
+/// The longest description, in characters: what Helm's own flag accepts.
+const LONGEST_DESCRIPTION: usize = 256;
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closing {
+    /// What the record describes is ready.
+    Deployed,
+    /// It is not, or not known to be.
+    Failed {
+        /// Why, in a clause.
+        reason: String,
+    },
+}
+
+/// The description of our records: what was done, to what, from which revision, by which operation.
+///
+/// `from=N` lets a later rollback skip the revision that this one left.
+pub fn description(procedure: &str, target: &str, from: u64, operation: &str) -> String {
+    format!("{DESCRIPTION_PREFIX}{procedure} to {target} (from={from}, operation {operation})")
+}
+
+/// The placeholder that an operation holds while it runs.
+///
+/// It has what Helm needs to list it and to roll back from it, and lacks the chart's templates and files, so that writing it
+/// does not delay an emergency over a slow line.
+pub fn pending(base: &Record, revision: u64, description: &str, now: jiff::Timestamp) -> Record {
+    let mut record = base.clone();
+    record.slim();
+    record.set_revision(revision);
+    record.set_status(&Status::PendingRollback);
+    record.set_description(description);
+    record.set_last_deployed(now);
+    record
+}
+
+/// The record as it must be at the end of the operation.
+pub fn close(record: &Record, closing: &Closing, now: jiff::Timestamp) -> Record {
+    let mut closed = record.clone();
+    closed.set_last_deployed(now);
+    match closing {
+        Closing::Deployed => closed.set_status(&Status::Deployed),
+        Closing::Failed { reason } => {
+            closed.set_status(&Status::Failed);
+            let text = format!("{} failed: {reason}", record.description());
+            let text = match text.char_indices().nth(LONGEST_DESCRIPTION) {
+                Some((end, _)) => {
+                    let mut start: String = text[..end].chars().take(LONGEST_DESCRIPTION - 1).collect();
+                    start.push('…');
+                    start
+                }
+                None => text,
+            };
+            closed.set_description(&text);
+        }
+    }
+    closed
+}
+
+/// Which other records must change, and to what, once the record of revision `ours` is written as deployed: there is one
+/// deployed record only, and an operation that died earlier has failed.
+///
+/// A failed record stays failed. After a failure of ours nothing else changes.
+pub fn to_settle(records: &[RecordMeta], ours: u64) -> Vec<(&RecordMeta, Status)> {
+    records
+        .iter()
+        .filter(|record| record.revision != ours)
+        .filter_map(|record| match &record.status {
+            Status::Deployed => Some((record, Status::Superseded)),
+            status if status.is_pending() && record.revision < ours => Some((record, Status::Failed)),
+            _ => None,
+        })
+        .collect()
+}

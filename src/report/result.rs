@@ -1,0 +1,198 @@
+//! The result of an operation as `-o json` prints it. Its shape is part of the interface: fields are added, never
+//! renamed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::event::{Diagnosis, Finding, Phase};
+use crate::outcome::{ExitCode, Outcome};
+use crate::plan::Skipped;
+
+/// The result document.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultDocument {
+    /// `kubectl-rollback/v1`.
+    pub api_version: &'static str,
+    /// `Result`.
+    pub kind: &'static str,
+    /// Identifier of the operation.
+    pub operation: String,
+    /// `emergency`, `reconcile`, …
+    pub procedure: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The process's exit code.
+    pub exit_code: u8,
+    /// Why it failed, where it did; one line a cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Name of the kubeconfig context.
+    pub context: String,
+    /// The namespace.
+    pub namespace: String,
+    /// `--reason`.
+    pub reason: Option<String>,
+    /// `--incident`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incident: Option<String>,
+    /// The release, where there is one.
+    pub release: Option<ReleaseResult>,
+    /// The workloads of the plan.
+    pub workloads: Vec<WorkloadResult>,
+    /// Results of the checks before the first write.
+    pub preflight: Vec<Finding>,
+    /// Workloads left at zero; empty unless starting one failed.
+    pub stopped: Vec<String>,
+    /// Controllers that were paused.
+    pub frozen: Vec<Value>,
+    /// What was done to the database.
+    pub database: Option<Value>,
+    /// Results of the smoke tests.
+    pub verify: Vec<Value>,
+    /// What was not touched, and why.
+    pub skipped: Vec<Skipped>,
+    /// When things happened.
+    pub timings: Timings,
+    /// What was sent to the API server.
+    pub requests: Requests,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+    /// The next commands.
+    pub next: Vec<String>,
+}
+
+impl ResultDocument {
+    /// A result that tells of nothing yet.
+    pub fn new(procedure: &'static str, outcome: Outcome, exit: ExitCode, finished_at: Timestamp) -> Self {
+        Self {
+            api_version: "kubectl-rollback/v1",
+            kind: "Result",
+            operation: String::new(),
+            procedure,
+            outcome,
+            exit_code: exit.code(),
+            error: None,
+            context: String::new(),
+            namespace: String::new(),
+            reason: None,
+            incident: None,
+            release: None,
+            workloads: Vec::new(),
+            preflight: Vec::new(),
+            stopped: Vec::new(),
+            frozen: Vec::new(),
+            database: None,
+            verify: Vec::new(),
+            skipped: Vec::new(),
+            timings: Timings {
+                started_at: None,
+                first_write_at: None,
+                restored_at: None,
+                reconciled_at: None,
+                finished_at,
+                phases: Vec::new(),
+            },
+            requests: Requests { total: 0, writes: 0, retries: 0 },
+            warnings: Vec::new(),
+            next: Vec::new(),
+        }
+    }
+}
+
+/// The release in a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseResult {
+    /// Its name.
+    pub name: String,
+    /// The newest revision that was found.
+    pub from_revision: Option<u64>,
+    /// A stored revision with exactly the images that run now.
+    pub to_revision: Option<u64>,
+    /// The revision that was written.
+    pub new_revision: Option<u64>,
+    /// The tag, where the target was one.
+    pub tag: Option<String>,
+}
+
+/// A workload in a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadResult {
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+    /// How it was changed; `none` where it was at the target already.
+    pub strategy: &'static str,
+    /// Its replicas; `null` for kinds without them.
+    pub replicas: Option<ReplicasResult>,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether its images were written.
+    pub written: bool,
+    /// Its images.
+    pub containers: Vec<ContainerResult>,
+    /// Why it is not ready.
+    pub diagnosis: Vec<Diagnosis>,
+}
+
+/// Replicas in a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicasResult {
+    /// Before us.
+    pub before: i32,
+    /// After us.
+    pub after: i32,
+}
+
+/// A container in a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerResult {
+    /// Its name.
+    pub name: String,
+    /// The image before.
+    pub from: String,
+    /// The image after.
+    pub to: String,
+}
+
+/// When things happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timings {
+    /// The operation began.
+    pub started_at: Option<Timestamp>,
+    /// The first write to the cluster was answered.
+    pub first_write_at: Option<Timestamp>,
+    /// Every workload was ready again.
+    pub restored_at: Option<Timestamp>,
+    /// Helm's record was true again.
+    pub reconciled_at: Option<Timestamp>,
+    /// The operation ended.
+    pub finished_at: Timestamp,
+    /// Durations of the phases.
+    pub phases: Vec<PhaseTiming>,
+}
+
+/// The duration of one phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseTiming {
+    /// The phase.
+    pub name: Phase,
+    /// Milliseconds.
+    pub ms: u64,
+}
+
+/// What was sent to the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Requests, repeats not counted.
+    pub total: u64,
+    /// Those that can change the cluster.
+    pub writes: u64,
+    /// Repeats.
+    pub retries: u64,
+}

@@ -1,0 +1,85 @@
+//! The last words of a container, for people: few lines, few bytes, no credentials, and no waiting for them.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, LogParams};
+use tokio::time::timeout;
+
+use super::redaction::redact;
+use crate::event::{Diagnosis, DiagnosisCode};
+
+const LINES: usize = 25;
+const LIMIT_BYTES: i64 = 64 * 1024;
+const LINE_LIMIT: usize = 500;
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whether the container has written anything that explains the diagnosis, and if so, whether in its previous
+/// run.
+fn wanted(code: DiagnosisCode) -> Option<bool> {
+    match code {
+        DiagnosisCode::CrashLoop | DiagnosisCode::OomKilled | DiagnosisCode::InitFailed => Some(true),
+        DiagnosisCode::ReadinessStuck => Some(false),
+        _ => None,
+    }
+}
+
+/// The last lines for a diagnosis; none when its code has nothing to do with the application, or when they
+/// cannot be had within three seconds.
+pub(super) async fn last_words(client: &Client, namespace: &str, diagnosis: &Diagnosis) -> Vec<String> {
+    let (Some(is_previous), Some(pod), Some(container)) =
+        (wanted(diagnosis.code), &diagnosis.pod, &diagnosis.container)
+    else {
+        return Vec::new();
+    };
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let read = async {
+        if is_previous && let Ok(text) = pods.logs(pod, &parameters(container, true)).await {
+            return text;
+        }
+        // A container that is down and not yet started again has no previous run: its present one has ended.
+        pods.logs(pod, &parameters(container, false)).await.unwrap_or_default()
+    };
+    lines(&timeout(PATIENCE, read).await.unwrap_or_default())
+}
+
+fn parameters(container: &str, previous: bool) -> LogParams {
+    LogParams {
+        container: Some(container.to_owned()),
+        previous,
+        tail_lines: i64::try_from(LINES).ok(),
+        limit_bytes: Some(LIMIT_BYTES),
+        ..LogParams::default()
+    }
+}
+
+fn lines(text: &str) -> Vec<String> {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(LINES)..]
+        .iter()
+        .map(|line| {
+            let clean: String = line
+                .chars()
+                .filter(|character| !character.is_control() || *character == '\t')
+                .take(LINE_LIMIT)
+                .collect();
+            redact(&clean)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_cut_cleaned_and_redacted() {
+        let text: Vec<String> = (0..40).map(|line| format!("line {line}")).collect();
+        let found = lines(&text.join("\n"));
+        assert_eq!((found.len(), found[0].as_str()), (25, "line 15"));
+        assert_eq!(lines("\u{1b}[31mred\u{1b}[0m\r\n"), ["[31mred[0m"]);
+        assert_eq!(lines("cannot reach postgres://bob:hunter2@db/x"), ["cannot reach postgres://***@db/x"]);
+        assert_eq!(lines(&"x".repeat(2000))[0].len(), LINE_LIMIT);
+    }
+}
