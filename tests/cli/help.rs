@@ -1,0 +1,60 @@
+//! Help pages, version and completion scripts.
+
+use insta::assert_snapshot;
+
+use crate::{program, run};
+
+fn help_of(arguments: &[&str]) -> String {
+    let output = run(&mut program(arguments));
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output}");
+    output.stdout
+}
+
+#[test]
+fn top_level() {
+    assert_snapshot!("help", help_of(&["--help"]));
+}
+
+#[test]
+fn emergency() {
+    assert_snapshot!("help-emergency", help_of(&["emergency", "--help"]));
+}
+
+#[test]
+fn status() {
+    assert_snapshot!("help-status", help_of(&["status", "--help"]));
+}
+
+#[test]
+fn reconcile() {
+    assert_snapshot!("help-reconcile", help_of(&["reconcile", "--help"]));
+}
+
+#[test]
+fn version_is_the_packages() {
+    let expected = env!("CARGO_PKG_VERSION");
+    for arguments in [&["version"][..], &["--version"]] {
+        let text = help_of(arguments);
+        assert!(text.contains(expected), "{text}");
+    }
+    let document: serde_json::Value = serde_json::from_str(&help_of(&["version", "-o", "json"])).unwrap();
+    assert!(document.to_string().contains(expected), "{document}");
+}
+
+#[test]
+fn completion_scripts_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = help_of(&["completion", shell]);
+        for command in ["emergency", "status", "reconcile"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
+fn commands_that_are_not_built_yet_are_not_in_the_help() {
+    let help = help_of(&["--help"]);
+    for command in ["preflight", "freeze", "notify", "checklist"] {
+        assert!(!help.contains(command), "{command}");
+    }
+}

@@ -1,0 +1,153 @@
+//! What the documents tell people to type is accepted by the real command line, and the tables of exit codes name
+//! the codes that there are.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kubectl_rollback::cli::Cli;
+
+/// Every Markdown document of the project's own, with its name.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.to_path_buf(), root.join("docs"), root.join("docs/decisions")];
+    folders.push(root.join("tests/platform"));
+    let markdown = |folder: &PathBuf| {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect::<Vec<_>>()
+    };
+    let documents = folders.iter().flat_map(markdown);
+    documents.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// The command lines of this tool in a document: lines of code blocks, and code within text.
+fn command_lines(document: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut is_fenced = false;
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+        } else if is_fenced || line.starts_with("    ") {
+            lines.push(line.trim().trim_start_matches("$ ").to_owned());
+        }
+        lines.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+    }
+    let is_ours = |line: &String| {
+        line.starts_with("kubectl rollback ")
+            || line.starts_with("kubectl-rollback ")
+            || line.starts_with("helm saferollback ")
+    };
+    lines.into_iter().filter(is_ours).collect()
+}
+
+/// Splits a line as a shell does, as far as the documents need it: words, double quotes, comments.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut is_quoted = false;
+    for character in line.chars() {
+        match character {
+            '"' => is_quoted = !is_quoted,
+            '#' if !is_quoted && word.is_empty() => break,
+            ' ' if !is_quoted => words.push(std::mem::take(&mut word)),
+            other => word.push(other),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// The arguments behind the program's name, with placeholders replaced by something of their shape.
+fn arguments(line: &str) -> Vec<OsString> {
+    let words = words(line);
+    let behind = if line.starts_with("kubectl-rollback ") { 1 } else { 2 };
+    let concrete = |word: &String| match word.as_str() {
+        "[RELEASE]" | "RELEASE" => "release".to_owned(),
+        "TAG" => "abc123d".to_owned(),
+        "SHELL" => "bash".to_owned(),
+        "SELECTOR" => "app=web".to_owned(),
+        "KIND/NAME" => "deploy/web".to_owned(),
+        word => word.replace("sha256:…", &format!("sha256:{}", "a".repeat(64))),
+    };
+    ["kubectl-rollback".to_owned()]
+        .into_iter()
+        .chain(words.iter().skip(behind).map(concrete))
+        .map(OsString::from)
+        .collect()
+}
+
+#[test]
+fn every_command_in_the_documents_is_one() {
+    let mut found = 0;
+    let mut wrong = Vec::new();
+    for (name, document) in documents() {
+        for line in command_lines(&document) {
+            found += 1;
+            // A command named without what it needs (`kubectl rollback emergency`) is a name, not a command line.
+            let only_named = words(&line).len() == 3;
+            match Cli::try_parse_arguments(arguments(&line)) {
+                Err(error)
+                    if error.kind() == clap::error::ErrorKind::MissingRequiredArgument && only_named => {}
+                Err(error) if error.use_stderr() => wrong.push(format!("{name}: {line}\n{error}")),
+                _ => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(found >= 15, "the search finds only {found} command lines");
+}
+
+#[test]
+fn flags_within_the_text_exist() {
+    let mut known: Vec<String> = Vec::new();
+    collect_flags(&Cli::command_for("kubectl-rollback"), &mut known);
+    // Flags of other programs that the documents speak of: xtask's, Helm's, cargo's.
+    let foreign =
+        ["all", "mode", "name", "max-age", "only", "path", "release", "lib", "workspace", "all-targets"];
+    let foreign = [&foreign[..], &["set", "force-conflicts", "wait", "locked", "replicas"]].concat();
+    let mut wrong = Vec::new();
+    for (name, document) in documents().into_iter().filter(|(name, _)| !name.contains("platform")) {
+        for code in document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            for word in code.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
+                let flag = word.split(['=', '[']).next().unwrap_or_default();
+                if !flag.is_empty() && !known.iter().any(|known| known == flag) && !foreign.contains(&flag) {
+                    wrong.push(format!("{name}: --{flag}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn collect_flags(command: &clap::Command, flags: &mut Vec<String>) {
+    flags.extend(command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)));
+    for subcommand in command.get_subcommands() {
+        collect_flags(subcommand, flags);
+    }
+}
+
+#[test]
+fn the_table_of_exit_codes_is_whole() {
+    let readme = include_str!("../README.md");
+    let table = &readme[readme.find("## Exit codes").unwrap()..readme.find("## Permissions").unwrap()];
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| "));
+    let numbers = rows.filter_map(|row| row.split(" |").next()).flat_map(|cell| cell.split(", "));
+    let documented: Vec<u8> = numbers.filter_map(|number| number.parse().ok()).collect();
+    // Those that the table leaves out are named as reserved.
+    assert_eq!(documented, [0, 1, 2, 3, 4, 5, 8, 9, 10, 130, 143]);
+    assert!(table.contains("6 and 7 are reserved"));
+}
+
+#[test]
+fn commands_are_found_in_text_and_blocks() {
+    let document = "Run `kubectl rollback status`:\n\n    kubectl rollback version   # why\n\n```console\n$ kubectl rollback a \"b c\"\n```\n";
+    let found = command_lines(document);
+    assert_eq!(
+        found,
+        ["kubectl rollback status", "kubectl rollback version   # why", "kubectl rollback a \"b c\""]
+    );
+    assert_eq!(words(&found[1]), ["kubectl", "rollback", "version"]);
+    assert_eq!(words(&found[2]), ["kubectl", "rollback", "a", "b c"]);
+    assert!(Cli::try_parse_arguments(arguments("kubectl rollback undo")).is_err());
+}

@@ -1,0 +1,20 @@
+//! End-to-end tests: the real program against a real control plane, judged by kubectl and both Helms.
+//!
+//! `cargo xtask test` starts the cluster and names it in `KUBECTL_ROLLBACK_TEST_KUBECONFIG` and
+//! `KUBECTL_ROLLBACK_TEST_TOOLS`; without them every test says that it is skipped. `KUBECTL_ROLLBACK_TEST_ALL=1` runs
+//! the long versions, `KUBECTL_ROLLBACK_TEST_KEEP=1` leaves the namespaces of failed tests behind.
+
+mod harness;
+
+mod commands;
+mod consent;
+mod diagnosis;
+mod failed_target;
+mod guards;
+mod helm_afterwards;
+mod interruption;
+mod network;
+mod records;
+mod restoration;
+mod scale;
+mod variants;
