@@ -6,6 +6,7 @@ mod emergency;
 mod parse;
 mod reconcile;
 mod status;
+mod to;
 
 use std::ffi::OsString;
 
@@ -13,9 +14,10 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
-pub use parse::{ContainerSelector, GoDuration, ImageOverride, ReplicaOverride, WorkloadSelector};
+pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
 pub use status::StatusArgs;
+pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
 
 /// Roll back Helm releases and workloads safely
 ///
@@ -39,6 +41,12 @@ pub struct Cli {
 pub enum Command {
     /// Stop, swap images, start, wait, and make Helm's record true
     Emergency(Box<EmergencyArgs>),
+    /// Roll a release back: the last good revision, or the one you name
+    To(Box<ToArgs>),
+    /// Show the plan of a rollback: target, checks, differences, risks
+    Plan(Box<PlanArgs>),
+    /// Show what a rollback would change, against what runs
+    Diff(Box<DiffArgs>),
     /// Show a release against what runs: images, drift, readiness
     Status(StatusArgs),
     /// Make Helm's record equal to what runs

@@ -138,7 +138,7 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
         snapshot.workloads.iter().map(|workload| status_workload(snapshot, workload)).collect();
     let release = snapshot.release.as_ref();
     StatusDocument {
-        api_version: "kubectl-rollback/v1",
+        api_version: crate::report::API_VERSION,
         kind: "Status",
         context: session.context.context_name.clone(),
         namespace: session.context.namespace.clone(),

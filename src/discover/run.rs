@@ -171,7 +171,7 @@ async fn of_release(
 }
 
 /// The only release of a namespace: by records, else by the marks that Helm and charts leave on workloads.
-fn the_only_release(
+pub(super) fn the_only_release(
     namespace: &str,
     names: Result<Vec<String>, StorageError>,
     workloads: &[Workload],

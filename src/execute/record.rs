@@ -81,6 +81,22 @@ pub async fn open(
     Ok(Some(OpenRecord { storage, meta, record }))
 }
 
+/// Writes a record as it is, to be held by this operation. [`StorageError::Taken`] means that somebody else began one.
+pub async fn begin(context: &Context, driver: Driver, record: Record) -> Result<OpenRecord, StorageError> {
+    let storage = storage(context, driver);
+    let operation = Some(context.operation.as_str());
+    let (meta, record) = match storage.create(&record, operation, context.now()).await {
+        Err(StorageError::TooLarge { .. }) => {
+            let mut slim = record;
+            slim.slim();
+            (storage.create(&slim, operation, context.now()).await?, slim)
+        }
+        answer => (answer?, record),
+    };
+    changed(context, "create", &meta, &record.status());
+    Ok(OpenRecord { storage, meta, record })
+}
+
 /// Computes the record that tells what runs.
 pub fn describe(
     context: &Context,
@@ -104,6 +120,32 @@ pub fn describe(
 }
 
 impl OpenRecord {
+    /// The record as it is stored now.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Writes a changed record over what is stored.
+    pub async fn save(&mut self, context: &Context, record: Record) -> Result<(), StorageError> {
+        self.meta = update(&self.storage, &self.meta, &record, context).await?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// Writes the final record and settles the others. `keep` is never pruned; `maximum` is how many revisions stay.
+    pub async fn finish(
+        mut self,
+        context: &Context,
+        record: Record,
+        keep: u64,
+        maximum: Option<usize>,
+    ) -> Result<(), StorageError> {
+        self.save(context, record).await?;
+        changed(context, "update", &self.meta, &self.record.status());
+        settle(context, &self.storage, &self.meta, Some(keep), maximum).await;
+        Ok(())
+    }
+
     /// Closes the record with what is true now.
     pub async fn close(
         mut self,
@@ -122,7 +164,7 @@ impl OpenRecord {
         };
         self.meta = update(&self.storage, &self.meta, &record, context).await?;
         changed(context, "update", &self.meta, &record.status());
-        settle(context, &self.storage, &self.meta, statement.release.base_revision).await;
+        settle(context, &self.storage, &self.meta, statement.release.base_revision, None).await;
         Ok(reconciled)
     }
 
@@ -152,7 +194,7 @@ pub async fn create(
         answer => answer?,
     };
     changed(context, "create", &meta, &Status::Deployed);
-    settle(context, &storage, &meta, base).await;
+    settle(context, &storage, &meta, base, None).await;
     Ok(meta)
 }
 
@@ -202,7 +244,13 @@ fn is_transient(error: &StorageError) -> bool {
 /// A pending record that a dead operation left below ours becomes `failed`. After a success also every other `deployed`
 /// record becomes `superseded`, and the history is pruned as Helm would. Trouble here is a warning: the new record is
 /// already true.
-async fn settle(context: &Context, storage: &Storage, ours: &RecordMeta, base: Option<u64>) {
+async fn settle(
+    context: &Context,
+    storage: &Storage,
+    ours: &RecordMeta,
+    base: Option<u64>,
+    maximum: Option<usize>,
+) {
     let metas = match storage.list(&ours.release).await {
         Ok(metas) => metas,
         Err(error) => {
@@ -231,7 +279,9 @@ async fn settle(context: &Context, storage: &Storage, ours: &RecordMeta, base: O
     if !is_deployed {
         return;
     }
-    let maximum = history::maximum_from_environment(std::env::var("HELM_MAX_HISTORY").ok().as_deref());
+    let maximum = maximum.unwrap_or_else(|| {
+        history::maximum_from_environment(std::env::var("HELM_MAX_HISTORY").ok().as_deref())
+    });
     // Our record exists already, so that one more may stay; the revision that it was made from is never pruned.
     let keep: Vec<u64> = base.into_iter().chain([ours.revision]).collect();
     for meta in history::prune(&metas, if maximum == 0 { 0 } else { maximum + 1 }, &keep) {

@@ -2,9 +2,11 @@
 //! terminal, so a plan can be computed from a saved snapshot.
 
 pub mod containers;
+pub mod diff;
 pub mod emergency;
 mod mentions;
 pub mod question;
+pub mod rollback;
 mod selection;
 pub mod strategy;
 pub mod swaps;

@@ -5,6 +5,7 @@ mod dry_run;
 mod owners;
 mod permissions;
 mod quota;
+pub mod rollback;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use crate::helm::status::Status;
 use super::DESCRIPTION_PREFIX;
 
 /// The longest description, in characters: what Helm's own flag accepts.
-const LONGEST_DESCRIPTION: usize = 256;
+pub const LONGEST_DESCRIPTION: usize = 256;
 
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,9 @@
 mod collector;
 mod result;
 
+/// Version of the documents that this tool prints and saves.
+pub const API_VERSION: &str = "kubectl-rollback/v1";
+
 pub use collector::Collector;
 pub use result::{
     ContainerResult, PhaseTiming, ReleaseResult, ReplicasResult, Requests, ResultDocument, Timings,

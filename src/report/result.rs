@@ -67,7 +67,7 @@ impl ResultDocument {
     /// A result that tells of nothing yet.
     pub fn new(procedure: &'static str, outcome: Outcome, exit: ExitCode, finished_at: Timestamp) -> Self {
         Self {
-            api_version: "kubectl-rollback/v1",
+            api_version: super::API_VERSION,
             kind: "Result",
             operation: String::new(),
             procedure,
