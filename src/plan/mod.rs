@@ -3,6 +3,9 @@
 
 pub mod containers;
 pub mod emergency;
+pub mod last_good;
+#[cfg(test)]
+mod last_good_tests;
 mod mentions;
 pub mod question;
 mod selection;
