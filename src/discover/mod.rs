@@ -55,15 +55,10 @@ pub struct StoredRevision {
     pub revision: u64,
     /// Its status as Helm says it.
     pub status: String,
+    /// Its description: the status alone does not tell whether it ran.
+    pub description: String,
     /// Its images.
     pub images: BTreeMap<ContainerRef, ImageReference>,
     /// The replicas that it renders; `None` where it renders none.
     pub replicas: BTreeMap<WorkloadRef, Option<i64>>,
-}
-
-impl StoredRevision {
-    /// Whether it was deployed once, by its status: neither failed nor abandoned.
-    pub fn was_good(&self) -> bool {
-        matches!(self.status.as_str(), "deployed" | "superseded")
-    }
 }

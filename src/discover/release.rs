@@ -174,6 +174,7 @@ fn revision(stored: &StoredRecord, namespace: &str) -> StoredRevision {
     StoredRevision {
         revision: stored.meta.revision,
         status: stored.meta.status.to_string(),
+        description: stored.record.description().to_owned(),
         images: manifest
             .images()
             .into_iter()

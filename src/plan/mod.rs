@@ -4,6 +4,9 @@
 pub mod containers;
 pub mod diff;
 pub mod emergency;
+pub mod last_good;
+#[cfg(test)]
+mod last_good_tests;
 mod mentions;
 pub mod question;
 pub mod rollback;
