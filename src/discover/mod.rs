@@ -1,6 +1,7 @@
 //! Reads the cluster into a [`Snapshot`]: the release's records, its workloads with their pods and past, who scales
 //! them, who would undo us. The only reads that planning rests on.
 
+pub mod apis;
 pub mod cluster;
 pub mod list;
 pub mod owners;
