@@ -2,12 +2,17 @@
 
 mod conclude;
 mod decide;
+mod diff;
 mod emergency;
 mod facts;
 mod failure;
+mod look;
+mod plan;
 mod reconcile;
+mod rolled_back;
 mod session;
 mod status;
+mod to;
 mod version;
 
 use std::ffi::OsString;
@@ -39,6 +44,24 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Emergency(arguments) => {
             session::with(&cli, printer, lookup, "emergency", async |session| {
                 Box::pin(emergency::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::To(arguments) => {
+            session::with(&cli, printer, lookup, "to", async |session| {
+                Box::pin(to::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Plan(arguments) => {
+            session::with(&cli, printer, lookup, "plan", async |session| {
+                Box::pin(plan::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Diff(arguments) => {
+            session::with(&cli, printer, lookup, "diff", async |session| {
+                Box::pin(diff::run(session, arguments)).await
             })
             .await
         }

@@ -158,7 +158,7 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || procedure == "status" => EventStyle::Silent,
+        _ if output.quiet || matches!(procedure, "status" | "diff") => EventStyle::Silent,
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
             EventStyle::Lines
         }

@@ -279,7 +279,7 @@ async fn choose(
         // As in Helm, --helm-compat takes whatever became of it.
         if !wanted.allow_failed
             && !wanted.helm_compat
-            && let Some(reason) = RevisionFacts::of(&target.record).never_ran()
+            && let Err(reason) = RevisionFacts::of(&target.record).ran()
         {
             return Err(RollbackError::NotGood { name: name.to_owned(), revision, reason });
         }
@@ -320,41 +320,51 @@ async fn search(
 ) -> Result<Line, RollbackError> {
     let mut records: Vec<StoredRecord> = Vec::new();
     let mut unreadable = Vec::new();
-    let mut skipped = Vec::new();
     let mut last_good: Option<LastGood> = None;
+    let mut found = None;
     for meta in metas {
         let stored = match storage.get(meta).await {
             Ok(stored) => stored,
             Err(error) if error.is_unreadable() => {
+                if let Some(search) = &mut last_good {
+                    search.skip_unreadable(meta.revision, error.to_string());
+                }
                 unreadable.push((meta.revision, error.to_string()));
-                skipped.push((meta.revision, SkipReason::Unreadable(error.to_string())));
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
         let facts = RevisionFacts::of(&stored.record);
-        let Some(search) = &mut last_good else {
-            last_good = Some(if wanted.is_default() {
-                LastGood::begin(&facts).map_err(RollbackError::NothingToDo)?
-            } else {
-                LastGood::below(&facts)
-            });
-            records.push(stored);
-            continue;
-        };
-        let verdict = search.consider(&facts);
         let fits = wanted.matches(&stored.record);
         records.push(stored);
-        match verdict {
-            Verdict::Candidate if fits => {
-                let choice = Choice { revision: meta.revision, skipped, helm, named: false };
-                return Ok(Line { records, unreadable, choice });
+        match &mut last_good {
+            None if wanted.is_default() => {
+                last_good = Some(LastGood::begin(&facts).map_err(RollbackError::NothingToDo)?);
             }
-            Verdict::Candidate => {}
-            Verdict::Skipped(reason) => skipped.push((meta.revision, reason)),
+            None => last_good = Some(LastGood::below(&facts)),
+            Some(search) => {
+                if search.consider(&facts) == Verdict::Candidate && fits {
+                    found = Some(meta.revision);
+                    break;
+                }
+            }
         }
     }
-    Err(RollbackError::NothingGood { name: name.to_owned(), wanted: wanted.describe(), skipped })
+    let answer = last_good.map(LastGood::finish);
+    // One that was perhaps left by an emergency counts when nothing better was found.
+    let perhaps = answer.as_ref().and_then(|answer| answer.target);
+    let fitting = |revision: &u64| {
+        records.iter().any(|stored| stored.meta.revision == *revision && wanted.matches(&stored.record))
+    };
+    let revision = found.or(perhaps.filter(fitting));
+    let skipped = answer.map(|answer| answer.skipped).unwrap_or_default();
+    let Some(revision) = revision else {
+        return Err(RollbackError::NothingGood { name: name.to_owned(), wanted: wanted.describe(), skipped });
+    };
+    records.retain(|stored| stored.meta.revision >= revision);
+    let skipped = skipped.into_iter().filter(|(number, _)| *number > revision).collect();
+    let choice = Choice { revision, skipped, helm, named: !wanted.is_default() };
+    Ok(Line { records, unreadable, choice })
 }
 
 async fn assemble(

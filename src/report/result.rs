@@ -41,6 +41,9 @@ pub struct ResultDocument {
     pub release: Option<ReleaseResult>,
     /// The workloads of the plan.
     pub workloads: Vec<WorkloadResult>,
+    /// The objects of a rollback to a stored revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectResult>,
     /// Results of the checks before the first write.
     pub preflight: Vec<Finding>,
     /// Workloads left at zero; empty unless starting one failed.
@@ -80,6 +83,7 @@ impl ResultDocument {
             incident: None,
             release: None,
             workloads: Vec::new(),
+            objects: Vec::new(),
             preflight: Vec::new(),
             stopped: Vec::new(),
             frozen: Vec::new(),
@@ -115,6 +119,25 @@ pub struct ReleaseResult {
     pub new_revision: Option<u64>,
     /// The tag, where the target was one.
     pub tag: Option<String>,
+}
+
+/// An object in the result of a rollback to a stored revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectResult {
+    /// The kind.
+    pub kind: String,
+    /// Its namespace; `null` for cluster-wide kinds.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// What was planned.
+    pub action: crate::plan::rollback::Action,
+    /// What was done: `created`, `changed`, `unchanged`, `deleted`, `kept`, `failed`, `notBegun`; `null` for a plan.
+    pub done: Option<&'static str>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A workload in a result.

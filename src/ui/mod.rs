@@ -1,11 +1,13 @@
 //! The terminal: the only place that prints. stdout carries the result, stderr the talk; progress bars on a terminal,
 //! plain timestamped lines elsewhere, one JSON object a line where that was asked for.
 
+mod diff;
 mod failure;
 mod lines;
 mod plan;
 mod printer;
 mod prompt;
+mod rollback;
 mod screen;
 mod status;
 
@@ -14,11 +16,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use diff::{Detail, diff_summary, diff_text};
 pub use failure::failure_block;
 pub use plan::plan_screen;
 pub use printer::stderr_is_terminal;
 pub use printer::{Printer, Streams};
 pub use prompt::{Answer, ask_line, confirm};
+pub use rollback::{RollbackScreen, rollback_screen};
 pub use status::status_table;
 
 use crate::event::{Event, EventKind};

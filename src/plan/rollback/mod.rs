@@ -9,8 +9,6 @@ pub mod saved;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -99,6 +97,13 @@ pub struct ObjectStep {
     pub replicas: Option<i64>,
 }
 
+impl ObjectStep {
+    /// The workload that the object is; `None` for every other kind.
+    pub fn workload(&self) -> Option<WorkloadRef> {
+        workload_ref(&self.key)
+    }
+}
+
 /// What happens to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -161,7 +166,7 @@ pub fn plan(request: &Request, snapshot: &RollbackSnapshot) -> RollbackPlan {
         restarts: Vec::new(),
         findings: Vec::new(),
     };
-    plan.findings = findings(snapshot, &plan);
+    plan.findings = findings(request, snapshot, &plan);
     plan
 }
 
@@ -305,16 +310,19 @@ fn hooks(request: &Request, target: &Record) -> Vec<HookStep> {
     }
     HOOK_EVENTS
         .iter()
-        .flat_map(|event| crate::helm::hooks::of_event(target, event).into_iter().map(|hook| (*event, hook)))
-        .map(|(event, hook)| HookStep {
-            event: event.to_owned(),
-            kind: hook.kind.clone(),
-            name: hook.name.clone(),
+        .flat_map(|event| {
+            // One that cannot be read is a finding, see below.
+            let hooks = crate::helm::hooks::of_event(target, event).unwrap_or_default();
+            hooks.into_iter().map(|hook| HookStep {
+                event: (*event).to_owned(),
+                kind: hook.kind.clone(),
+                name: hook.name.clone(),
+            })
         })
         .collect()
 }
 
-fn findings(snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Vec<Finding> {
+fn findings(request: &Request, snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Vec<Finding> {
     let finding = |check, subject: String, status, message: String, hint: &str| Finding {
         check,
         subject,
@@ -335,6 +343,17 @@ fn findings(snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Vec<Finding> {
             )
         })
         .collect();
+    for event in HOOK_EVENTS.iter().filter(|_| !request.no_hooks) {
+        if let Err(error) = crate::helm::hooks::of_event(&snapshot.target.record, event) {
+            findings.push(finding(
+                Check::Api,
+                format!("{event} hooks"),
+                FindingStatus::Fail,
+                error.to_string(),
+                "leave the hooks out with --no-hooks",
+            ));
+        }
+    }
     for found in &snapshot.objects {
         let (Some(_), Some(live)) = (&found.history.target, &found.live) else { continue };
         if objects::belongs_to(live, &snapshot.name, &snapshot.namespace) {
@@ -358,9 +377,7 @@ fn findings(snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Vec<Finding> {
             ),
         });
     }
-    let kept: BTreeSet<&ObjectKey> =
-        plan.objects.iter().filter(|step| step.action == Action::Keep).map(|step| &step.key).collect();
-    for step in plan.objects.iter().filter(|step| kept.contains(&step.key)) {
+    for step in plan.objects.iter().filter(|step| step.action == Action::Keep) {
         let why = step.why.clone().unwrap_or_default();
         findings.push(finding(
             Check::Owner,
