@@ -131,6 +131,13 @@ fn disown_replicas(entry: &mut Value) {
     }
 }
 
+/// Who beside the release's writer owns fields of a live object's spec, with the names of those fields.
+pub fn foreign_owners(live: &Value) -> Vec<String> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let writer = release_writer(entries).map_or(Value::Null, |index| entries[index]["manager"].clone());
+    foreign_managers(entries, &writer)
+}
+
 /// Managers beside the writer that own fields of the spec, with the names of those fields.
 fn foreign_managers(entries: &[Value], writer: &Value) -> Vec<String> {
     let is_foreign = |entry: &&Value| entry["manager"] != *writer && entry["subresource"] != "status";

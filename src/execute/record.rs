@@ -125,6 +125,11 @@ impl OpenRecord {
         &self.record
     }
 
+    /// Takes a changed record to be written with the next [`save`](Self::save) or [`finish`](Self::finish).
+    pub fn note(&mut self, record: Record) {
+        self.record = record;
+    }
+
     /// Writes a changed record over what is stored.
     pub async fn save(&mut self, context: &Context, record: Record) -> Result<(), StorageError> {
         self.meta = update(&self.storage, &self.meta, &record, context).await?;

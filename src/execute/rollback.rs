@@ -181,15 +181,19 @@ async fn run_hooks(
     interrupted(context)?;
     execution.hooks_ran = true;
     let mut record = open.record().clone();
+    let mut apis = rollback.snapshot.apis.clone();
     let run = HookRun {
         event,
         timeout: rollback.options.hook_timeout,
         namespace: &rollback.snapshot.namespace,
-        apis: &rollback.snapshot.apis,
     };
-    hooks::run(context, &mut record, &run, async |record| open.save(context, record.clone()).await)
-        .await
-        .map_err(Fault::Hook)
+    let answer = hooks::run(context, &mut record, &mut apis, &run, async |record| {
+        open.save(context, record.clone()).await
+    })
+    .await;
+    // How the last hook ended stands in the record that closes the operation.
+    open.note(record);
+    answer.map_err(Fault::Hook)
 }
 
 fn interrupted(context: &Context) -> Result<(), Fault> {

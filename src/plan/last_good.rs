@@ -43,7 +43,7 @@ pub struct RevisionFacts {
 impl RevisionFacts {
     /// Reads a record.
     pub fn of(record: &Record) -> Self {
-        let hooks: Vec<&str> = record.hooks().map(crate::helm::record::Hook::manifest).collect();
+        let hooks: Vec<&str> = record.hooks().map(crate::helm::hooks::Hook::manifest).collect();
         let config = record.config().filter(|config| !config.is_empty());
         let config = config.map(|config| serde_json::to_string(config).unwrap_or_default());
         Self {
