@@ -2,6 +2,9 @@
 //! what is done stands in the plan; what is decided here is only how to survive what comes in between.
 
 pub mod hand_over;
+pub mod hooks;
+#[cfg(test)]
+mod hooks_tests;
 pub mod managed_fields;
 pub mod patches;
 pub mod record;
