@@ -3,6 +3,9 @@
 
 pub mod hand_over;
 mod jobs;
+pub mod hooks;
+#[cfg(test)]
+mod hooks_tests;
 pub mod managed_fields;
 pub mod patches;
 pub mod record;
