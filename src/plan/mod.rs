@@ -3,6 +3,7 @@
 
 pub mod containers;
 pub mod emergency;
+pub mod fields;
 mod mentions;
 pub mod question;
 mod selection;
