@@ -1,6 +1,7 @@
 //! Carries out a plan: the only part, beside [`crate::helm::storage`], that writes to the cluster. It makes no choices:
 //! what is done stands in the plan; what is decided here is only how to survive what comes in between.
 
+pub mod apply;
 pub mod hand_over;
 mod jobs;
 pub mod hooks;

@@ -7,6 +7,7 @@ pub mod emergency;
 pub mod last_good;
 #[cfg(test)]
 mod last_good_tests;
+pub mod fields;
 mod mentions;
 pub mod question;
 pub mod rollback;

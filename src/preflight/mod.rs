@@ -1,7 +1,7 @@
 //! Checks before the first write: would the server accept what we will send, and the pods that follow from it; would
 //! somebody undo it. All at once; nothing here changes the cluster.
 
-mod dry_run;
+pub mod dry_run;
 mod owners;
 mod permissions;
 mod quota;
