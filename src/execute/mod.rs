@@ -3,10 +3,10 @@
 
 pub mod apply;
 pub mod hand_over;
-mod jobs;
 pub mod hooks;
 #[cfg(test)]
 mod hooks_tests;
+mod jobs;
 pub mod managed_fields;
 pub mod patches;
 pub mod record;

@@ -16,12 +16,15 @@ use super::record::OpenRecord;
 use super::{FIELD_MANAGER, Waited, phase, wait_for};
 use crate::context::Context;
 use crate::context::interrupt::Signal;
-use crate::discover::rollback::{FoundObject, RollbackSnapshot};
+use crate::discover::rollback::{FoundObject, RollbackSnapshot, read_object};
 use crate::event::{EventKind, ObjectReference, Phase, StageStatus};
-use crate::plan::rollback::objects::ObjectKey;
+use crate::plan::rollback::objects::{self, ObjectKey};
 use crate::plan::rollback::{Action, HOOK_EVENTS, ObjectStep, RollbackPlan};
 use crate::wait::{WaitEnd, WaitedWorkload};
 use crate::workload::{WorkloadKind, WorkloadRef};
+
+/// How often a deletion looks again at an object that changes meanwhile.
+const DELETE_ATTEMPTS: u32 = 8;
 
 /// How the operator wants it carried out.
 #[derive(Debug, Clone)]
@@ -193,7 +196,7 @@ async fn run_hooks(
     .await;
     // How the last hook ended stands in the record that closes the operation.
     open.note(record);
-    answer.map_err(Fault::Hook)
+    answer.map_err(|error| error.signal().map_or(Fault::Hook(error), Fault::Interrupted))
 }
 
 fn interrupted(context: &Context) -> Result<(), Fault> {
@@ -240,7 +243,7 @@ async fn apply_all(
     }
     for wave in deletes.chunk_by(|left, right| left.key.kind == right.key.kind) {
         interrupted(context)?;
-        let answers = join_all(wave.iter().map(|step| delete(context, rollback, step))).await;
+        let answers = join_all(wave.iter().map(|step| delete(context, rollback, &step.key, step.uid.as_deref()))).await;
         for (step, answer) in wave.iter().zip(answers) {
             let done = match answer {
                 Ok(()) => Done::Deleted,
@@ -319,11 +322,28 @@ async fn write(context: &Context, rollback: &Rollback<'_>, step: &ObjectStep) ->
     }
 }
 
-async fn delete(context: &Context, rollback: &Rollback<'_>, step: &ObjectStep) -> Result<(), ApplyError> {
-    let found = found(rollback.snapshot, &step.key).expect("a plan speaks of the objects that were found");
-    let uid = step.uid.as_deref().unwrap_or_default();
-    let namespace = step.key.namespace.as_deref();
-    apply::delete(&context.client, &found.resource, namespace, &step.key.name, uid).await
+/// Deletes an object that is still the planned one and still belongs to the release. Controllers write its status
+/// meanwhile: then it is looked at again.
+async fn delete(context: &Context, rollback: &Rollback<'_>, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApplyError> {
+    let snapshot = rollback.snapshot;
+    let found = found(snapshot, key).expect("a plan speaks of the objects that were found");
+    let namespace = key.namespace.as_deref();
+    let mut attempt = 1;
+    loop {
+        let live = read_object(&context.client, &found.resource, namespace, &key.name).await?;
+        let Some(live) = live else { return Ok(()) };
+        let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        if !objects::belongs_to(&live, &snapshot.name, &snapshot.namespace)
+            || uid.is_some_and(|uid| uid != text("/metadata/uid"))
+        {
+            return Err(ApplyError::Conflict("it is another object now, or belongs to somebody else".to_owned()));
+        }
+        let (uid, version) = (text("/metadata/uid"), text("/metadata/resourceVersion"));
+        match apply::delete(&context.client, &found.resource, namespace, &key.name, uid, version).await {
+            Err(ApplyError::Conflict(_)) if attempt < DELETE_ATTEMPTS => attempt += 1,
+            answer => return answer.map(drop),
+        }
+    }
 }
 
 /// Restarts workloads as `kubectl rollout restart` does.
@@ -414,8 +434,7 @@ async fn clean_up(context: &Context, rollback: &Rollback<'_>, execution: &mut Ro
         .map(|(key, _)| key.clone())
         .collect();
     for key in created.iter().rev() {
-        let Some(found) = found(rollback.snapshot, key) else { continue };
-        match apply::delete_now(&context.client, &found.resource, key.namespace.as_deref(), &key.name).await {
+        match delete(context, rollback, key, None).await {
             Ok(()) => {
                 report(context, key, &Done::Deleted);
                 execution.set(key, Done::Deleted);

@@ -4,10 +4,10 @@
 pub mod containers;
 pub mod diff;
 pub mod emergency;
+pub mod fields;
 pub mod last_good;
 #[cfg(test)]
 mod last_good_tests;
-pub mod fields;
 mod mentions;
 pub mod question;
 pub mod rollback;

@@ -35,6 +35,11 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// Whether the server will say the same again: trying is of no use.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Forbidden(_))
+    }
+
     /// Whether it is refused because a field cannot be changed after creation: `--force-replace` does not help either,
     /// only deleting the object does.
     pub fn is_immutable(&self) -> bool {

@@ -111,6 +111,20 @@ pub async fn preview(
     }
 }
 
+/// What [`replace`] would do to an object, without doing it.
+pub async fn preview_replace(
+    client: &Client,
+    target: &ObjectTarget<'_>,
+    live: Option<&Value>,
+) -> Result<Preview, ApplyError> {
+    let Some(live) = live else { return preview(client, target, None).await };
+    let replacement = body::replacement(&body::desired(target), live);
+    let stored = dry_run::replace(client, target.resource, target.namespace, &replacement).await?;
+    let changed = differs(live, &stored);
+    let after = without_managed_fields(stored);
+    Ok(Preview { after, created: false, changed, removed: FieldSet::default() })
+}
+
 /// What newer revisions may have left in an object: the fields of their manifests that the target lacks. Asks the
 /// server only where there are newer versions of the object.
 async fn surplus(
