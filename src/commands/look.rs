@@ -28,7 +28,9 @@ impl Wish {
     pub fn of(session: &Session, arguments: &TargetArgs, description: Option<&str>) -> Result<Self, Failure> {
         // `to 5` means the revision: a release is rarely called by a number, and can be named with a revision behind it.
         let (release, revision) = match (&arguments.release, arguments.revision) {
-            (Some(only), None) if only.parse::<u64>().is_ok_and(|number| number > 0) => (None, only.parse().ok()),
+            (Some(only), None) if only.parse::<u64>().is_ok_and(|number| number > 0) => {
+                (None, only.parse().ok())
+            }
             (release, revision) => (release.clone(), revision),
         };
         if let Some(name) = &release {
@@ -61,11 +63,8 @@ impl Wish {
 
     /// What a saved plan asks for.
     pub fn of_saved(saved: SavedPlan) -> Self {
-        let wanted = Wanted {
-            revision: Some(saved.plan.target_revision),
-            allow_failed: true,
-            ..Wanted::default()
-        };
+        let wanted =
+            Wanted { revision: Some(saved.plan.target_revision), allow_failed: true, ..Wanted::default() };
         let (release, request) = (Some(saved.plan.release.clone()), saved.request.clone());
         Self { release, wanted, request, saved: Some(saved) }
     }
@@ -147,8 +146,9 @@ pub async fn look(session: &Session, wish: &Wish, dry_run: DryRun) -> Result<Loo
         (plan, StageStatus::Done, message)
     })
     .await;
-    let (forecast, findings) =
-        session.unless_interrupted(async { Ok(ask_the_server(session, &snapshot, &plan, dry_run).await) }).await?;
+    let (forecast, findings) = session
+        .unless_interrupted(async { Ok(ask_the_server(session, &snapshot, &plan, dry_run).await) })
+        .await?;
     plan.restarts = forecast::restarts(&plan, &snapshot, &forecast, wish.request.restart);
     if let Some(saved) = &wish.saved {
         check_saved(session, saved, &plan)?;
@@ -197,8 +197,10 @@ fn failure(session: &Session, wish: &Wish, error: RollbackError) -> Failure {
                 None => failure,
             }
         }
-        error @ RollbackError::NotGood { .. } => Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error)
-            .hinted("go there all the same with --allow-failed-revision"),
+        error @ RollbackError::NotGood { .. } => {
+            Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error)
+                .hinted("go there all the same with --allow-failed-revision")
+        }
     }
 }
 

@@ -108,8 +108,10 @@ impl Report<'_> {
     fn replicas(&self, step: &ObjectStep, reference: &WorkloadRef) -> Option<ReplicasResult> {
         let before = self.look.snapshot.workload(reference).and_then(|workload| workload.replicas)?;
         let found = self.look.snapshot.objects.iter().find(|found| found.history.key == step.key)?;
-        let rendered = found.history.target.as_ref().and_then(|target| target.pointer("/spec/replicas")?.as_i64());
-        let after = step.replicas.or(rendered).and_then(|number| i32::try_from(number).ok()).unwrap_or(before);
+        let rendered =
+            found.history.target.as_ref().and_then(|target| target.pointer("/spec/replicas")?.as_i64());
+        let after =
+            step.replicas.or(rendered).and_then(|number| i32::try_from(number).ok()).unwrap_or(before);
         Some(ReplicasResult { before, after })
     }
 
@@ -169,7 +171,8 @@ impl Report<'_> {
             };
         }
         document.timings.restored_at = execution.restored_at;
-        let withdrawn = matches!(execution.fault, Some(Fault::Interrupted(_))) && !execution.touched_the_cluster();
+        let withdrawn =
+            matches!(execution.fault, Some(Fault::Interrupted(_))) && !execution.touched_the_cluster();
         if unclosed.is_none() && !withdrawn {
             document.timings.reconciled_at = Some(document.timings.finished_at);
             if let Some(release) = &mut document.release {
@@ -222,7 +225,8 @@ impl Report<'_> {
                 text.push_str(&failure_block(printer, &object, &workload.diagnosis));
             }
         }
-        let count = |wanted: &[Done]| execution.objects.iter().filter(|(_, done)| wanted.contains(done)).count();
+        let count =
+            |wanted: &[Done]| execution.objects.iter().filter(|(_, done)| wanted.contains(done)).count();
         let changed = count(&[Done::Created, Done::Changed, Done::Deleted]);
         let elapsed =
             document.timings.started_at.map(|start| document.timings.finished_at.duration_since(start));
@@ -254,7 +258,10 @@ impl Report<'_> {
                 format!("  Helm revision {new} is deployed")
             }
             (Some(ReleaseResult { new_revision: Some(new), .. }), true) => {
-                format!("  Helm revision {new} is failed, and says why; revision {} is as it was", plan.current_revision)
+                format!(
+                    "  Helm revision {new} is failed, and says why; revision {} is as it was",
+                    plan.current_revision
+                )
             }
             _ if !execution.touched_the_cluster() => "  nothing was changed".to_owned(),
             _ => "  Helm's record is still pending".to_owned(),
@@ -269,7 +276,8 @@ fn done_of<'a>(execution: &'a RollbackExecution, step: &ObjectStep) -> Option<&'
 }
 
 fn is_ready(execution: &RollbackExecution, workload: &WorkloadRef) -> bool {
-    execution.ready.contains(workload) || (workload.kind == WorkloadKind::CronJob && execution.fault.is_none())
+    execution.ready.contains(workload)
+        || (workload.kind == WorkloadKind::CronJob && execution.fault.is_none())
 }
 
 fn word(done: &Done) -> &'static str {

@@ -6,9 +6,9 @@ use super::{Conclusion, Failure, Session};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
 use crate::discover::rollback::RollbackSnapshot;
 use crate::event::{Phase, StageStatus};
+use crate::execute::phase;
 use crate::execute::record::{self, OpenRecord};
 use crate::execute::rollback::{self, Fault, Options, Rollback, RollbackExecution};
-use crate::execute::phase;
 use crate::helm::error::StorageError;
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::rollback::saved::SavedPlan;
@@ -19,9 +19,8 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     let wish = match &arguments.plan {
         Some(path) => {
             let path = path.display().to_string();
-            let text = std::fs::read_to_string(&path).map_err(|source| {
-                Failure::usage(format!("cannot read the plan {path}: {source}"))
-            })?;
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| Failure::usage(format!("cannot read the plan {path}: {source}")))?;
             Wish::of_saved(SavedPlan::parse(&path, &text).map_err(|error| Failure::usage(error.to_string()))?)
         }
         None => Wish::of(session, &arguments.target, arguments.description.as_deref())?,
@@ -46,7 +45,8 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     session.confirm(&question, &plan.release).await?;
 
     let mut open = open(session, &look).await?;
-    let hook_timeout = if session.output.timeout.0.is_zero() { DEFAULT_HOOK_TIMEOUT } else { session.output.timeout };
+    let hook_timeout =
+        if session.output.timeout.0.is_zero() { DEFAULT_HOOK_TIMEOUT } else { session.output.timeout };
     let options = Options {
         no_wait: arguments.no_wait,
         wait_for_jobs: arguments.wait_for_jobs,
@@ -117,7 +117,11 @@ async fn close(
         let revision = open.meta.revision;
         if matches!(execution.fault, Some(Fault::Interrupted(_))) && !execution.touched_the_cluster() {
             let answer = open.withdraw(context).await.map_err(|error| error.to_string());
-            return (answer, StageStatus::Skipped, "nothing was changed; the record was withdrawn".to_owned());
+            return (
+                answer,
+                StageStatus::Skipped,
+                "nothing was changed; the record was withdrawn".to_owned(),
+            );
         }
         let record = match &execution.fault {
             None => reconcile::rolled_back(open.record()),

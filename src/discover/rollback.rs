@@ -271,10 +271,18 @@ async fn choose(
         let line = read_down_to(storage, metas, revision).await?;
         let target = line.records.last().filter(|stored| stored.meta.revision == revision);
         let Some(target) = target else {
-            return Err(storage.get(&metas[stored.iter().position(|&number| number == revision).unwrap_or(0)]).await.err().map_or_else(
-                || RollbackError::NoSuchRevision { name: name.to_owned(), revision, stored: stored.clone() },
-                RollbackError::Records,
-            ));
+            return Err(storage
+                .get(&metas[stored.iter().position(|&number| number == revision).unwrap_or(0)])
+                .await
+                .err()
+                .map_or_else(
+                    || RollbackError::NoSuchRevision {
+                        name: name.to_owned(),
+                        revision,
+                        stored: stored.clone(),
+                    },
+                    RollbackError::Records,
+                ));
         };
         // As in Helm, --helm-compat takes whatever became of it.
         if !wanted.allow_failed
@@ -289,11 +297,7 @@ async fn choose(
     search(storage, name, metas, wanted, helm).await
 }
 
-async fn read_down_to(
-    storage: &Storage,
-    metas: &[RecordMeta],
-    revision: u64,
-) -> Result<Line, RollbackError> {
+async fn read_down_to(storage: &Storage, metas: &[RecordMeta], revision: u64) -> Result<Line, RollbackError> {
     let wanted: Vec<&RecordMeta> = metas.iter().take_while(|meta| meta.revision >= revision).collect();
     let bodies = join_all(wanted.iter().map(|meta| storage.get(meta))).await;
     let mut line = Line {
@@ -402,9 +406,9 @@ async fn assemble(
         }
     }
     let histories = objects::histories(&target_objects, &newer);
-    let objects = read_objects(client, &apis, histories).await.map_err(|source| {
-        DiscoverError::Workloads { namespace: namespace.clone(), source }
-    })?;
+    let objects = read_objects(client, &apis, histories)
+        .await
+        .map_err(|source| DiscoverError::Workloads { namespace: namespace.clone(), source })?;
     let mut workloads = state.workloads;
     workloads.extend(workloads_elsewhere(client, namespace, &target_objects, &mut warnings).await);
     let owners = owners::find(client, state.apis, &workloads).await;
@@ -477,7 +481,9 @@ async fn workloads_elsewhere(
                 warnings.extend(state.warnings);
                 found.insert(other, state.workloads);
             }
-            Err(error) => warnings.push(format!("the workloads of namespace {other} cannot be read: {error}")),
+            Err(error) => {
+                warnings.push(format!("the workloads of namespace {other} cannot be read: {error}"))
+            }
         }
     }
     found.into_values().flatten().collect()

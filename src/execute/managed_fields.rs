@@ -107,7 +107,8 @@ fn disown_replicas(entry: &mut Value) {
 
 /// Who beside the release's writer owns fields of a live object's spec, with the names of those fields.
 pub fn foreign_owners(live: &Value) -> Vec<String> {
-    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let entries =
+        live.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let writer = crate::plan::fields::release_writer(entries).map_or(Value::Null, Value::from);
     foreign_managers(entries, &writer)
 }

@@ -99,10 +99,9 @@ impl RollbackExecution {
     /// Whether anything but Helm's record was written.
     pub fn touched_the_cluster(&self) -> bool {
         self.hooks_ran
-            || self
-                .objects
-                .iter()
-                .any(|(_, done)| matches!(done, Done::Created | Done::Changed | Done::Deleted | Done::Failed(_)))
+            || self.objects.iter().any(|(_, done)| {
+                matches!(done, Done::Created | Done::Changed | Done::Deleted | Done::Failed(_))
+            })
     }
 
     fn set(&mut self, key: &ObjectKey, done: Done) {
@@ -185,11 +184,8 @@ async fn run_hooks(
     execution.hooks_ran = true;
     let mut record = open.record().clone();
     let mut apis = rollback.snapshot.apis.clone();
-    let run = HookRun {
-        event,
-        timeout: rollback.options.hook_timeout,
-        namespace: &rollback.snapshot.namespace,
-    };
+    let run =
+        HookRun { event, timeout: rollback.options.hook_timeout, namespace: &rollback.snapshot.namespace };
     let answer = hooks::run(context, &mut record, &mut apis, &run, async |record| {
         open.save(context, record.clone()).await
     })
@@ -243,7 +239,8 @@ async fn apply_all(
     }
     for wave in deletes.chunk_by(|left, right| left.key.kind == right.key.kind) {
         interrupted(context)?;
-        let answers = join_all(wave.iter().map(|step| delete(context, rollback, &step.key, step.uid.as_deref()))).await;
+        let answers =
+            join_all(wave.iter().map(|step| delete(context, rollback, &step.key, step.uid.as_deref()))).await;
         for (step, answer) in wave.iter().zip(answers) {
             let done = match answer {
                 Ok(()) => Done::Deleted,
@@ -324,7 +321,12 @@ async fn write(context: &Context, rollback: &Rollback<'_>, step: &ObjectStep) ->
 
 /// Deletes an object that is still the planned one and still belongs to the release. Controllers write its status
 /// meanwhile: then it is looked at again.
-async fn delete(context: &Context, rollback: &Rollback<'_>, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApplyError> {
+async fn delete(
+    context: &Context,
+    rollback: &Rollback<'_>,
+    key: &ObjectKey,
+    uid: Option<&str>,
+) -> Result<(), ApplyError> {
     let snapshot = rollback.snapshot;
     let found = found(snapshot, key).expect("a plan speaks of the objects that were found");
     let namespace = key.namespace.as_deref();
@@ -336,7 +338,9 @@ async fn delete(context: &Context, rollback: &Rollback<'_>, key: &ObjectKey, uid
         if !objects::belongs_to(&live, &snapshot.name, &snapshot.namespace)
             || uid.is_some_and(|uid| uid != text("/metadata/uid"))
         {
-            return Err(ApplyError::Conflict("it is another object now, or belongs to somebody else".to_owned()));
+            return Err(ApplyError::Conflict(
+                "it is another object now, or belongs to somebody else".to_owned(),
+            ));
         }
         let (uid, version) = (text("/metadata/uid"), text("/metadata/resourceVersion"));
         match apply::delete(&context.client, &found.resource, namespace, &key.name, uid, version).await {
@@ -352,8 +356,13 @@ async fn restart(
     rollback: &Rollback<'_>,
     execution: &mut RollbackExecution,
 ) -> Result<(), Fault> {
-    let planned: Vec<&WorkloadRef> =
-        rollback.plan.restarts.iter().filter(|restart| restart.planned).map(|restart| &restart.workload).collect();
+    let planned: Vec<&WorkloadRef> = rollback
+        .plan
+        .restarts
+        .iter()
+        .filter(|restart| restart.planned)
+        .map(|restart| &restart.workload)
+        .collect();
     let now = context.now().to_string();
     let answers = join_all(planned.iter().map(|workload| async {
         let api: Api<DynamicObject> = Api::namespaced_with(
@@ -398,7 +407,10 @@ async fn wait(
         .map(|workload| WaitedWorkload {
             workload: workload.clone(),
             replicas: None,
-            generation: generations.iter().find(|(found, _)| found == workload).and_then(|(_, number)| *number),
+            generation: generations
+                .iter()
+                .find(|(found, _)| found == workload)
+                .and_then(|(_, number)| *number),
         })
         .collect();
     let Waited { end, ready } = wait_for(context, waited, &plan.unstick).await;
@@ -439,7 +451,9 @@ async fn clean_up(context: &Context, rollback: &Rollback<'_>, execution: &mut Ro
                 report(context, key, &Done::Deleted);
                 execution.set(key, Done::Deleted);
             }
-            Err(error) => context.warn(format!("{key} was created by this run and could not be deleted: {error}")),
+            Err(error) => {
+                context.warn(format!("{key} was created by this run and could not be deleted: {error}"))
+            }
         }
     }
 }

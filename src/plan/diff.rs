@@ -132,7 +132,12 @@ impl Walk<'_> {
             Some(value) => mask(value.clone()),
         };
         let drift = current.is_some() && current != before;
-        self.changes.push(FieldChange { path: path.join("."), before: show(before), after: show(after), drift });
+        self.changes.push(FieldChange {
+            path: path.join("."),
+            before: show(before),
+            after: show(after),
+            drift,
+        });
     }
 }
 
@@ -151,7 +156,8 @@ fn is_kept_by_the_server(path: &[String]) -> bool {
 fn shared_key(old: &[Value], new: &[Value]) -> Option<&'static str> {
     ITEM_KEYS.into_iter().find(|key| {
         [old, new].iter().all(|items| {
-            let names: Vec<&Value> = items.iter().map(|item| item.get(*key).unwrap_or(&Value::Null)).collect();
+            let names: Vec<&Value> =
+                items.iter().map(|item| item.get(*key).unwrap_or(&Value::Null)).collect();
             names.iter().enumerate().all(|(index, name)| !name.is_null() && !names[..index].contains(name))
         })
     })
@@ -177,10 +183,8 @@ fn is_secret(kind: &str, path: &[String]) -> bool {
 fn mask(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let names_a_secret = map
-                .get("name")
-                .and_then(Value::as_str)
-                .is_some_and(crate::wait::redaction::is_secret_name);
+            let names_a_secret =
+                map.get("name").and_then(Value::as_str).is_some_and(crate::wait::redaction::is_secret_name);
             map.into_iter()
                 .map(|(key, below)| {
                     let hide = key == "value" && names_a_secret && below.is_string();
@@ -217,7 +221,8 @@ mod tests {
     fn items_are_named_and_atomic_lists_are_shown_whole() {
         let before = json!({"metadata": {"generation": 1, "resourceVersion": "5"}, "status": {"x": 1},
             "spec": {"containers": [container("web", "web:1"), container("side", "s:1")]}});
-        let mut after = json!({"metadata": {"generation": 2}, "spec": {"containers": [container("web", "web:2")]}});
+        let mut after =
+            json!({"metadata": {"generation": 2}, "spec": {"containers": [container("web", "web:2")]}});
         after["spec"]["containers"][0]["args"] = json!(["b"]);
         assert_eq!(
             paths("Deployment", &before, &after),
@@ -244,20 +249,13 @@ mod tests {
             &json!({"data": {"password": "b3RoZXI=", "more": "eA=="}}),
         );
         assert_eq!(shown, ["data.more: null → \"(hidden)\"", "data.password: \"(hidden)\" → \"(hidden)\""]);
-        let with_variable = |value: &str| {
-            json!({"spec": {"containers": [{"name": "web", "env": [{"name": "DB_PASSWORD", "value": value}]}]}})
-        };
+        let with_variable = |value: &str| json!({"spec": {"containers": [{"name": "web", "env": [{"name": "DB_PASSWORD", "value": value}]}]}});
         let shown = paths("Deployment", &with_variable("hunter2"), &with_variable("other"));
-        assert_eq!(
-            shown,
-            ["spec.containers[web].env[DB_PASSWORD].value: \"(hidden)\" → \"(hidden)\""]
-        );
+        assert_eq!(shown, ["spec.containers[web].env[DB_PASSWORD].value: \"(hidden)\" → \"(hidden)\""]);
         let none = json!({"spec": {"containers": []}});
         let shown = paths("Deployment", &none, &with_variable("hunter2")).join("\n");
         assert!(!shown.contains("hunter2") && shown.contains("DB_PASSWORD"), "{shown}");
-        let applied = |text: &str| {
-            json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}})
-        };
+        let applied = |text: &str| json!({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}});
         let shown = paths("ConfigMap", &applied("hunter2"), &applied("x")).join("\n");
         assert!(!shown.contains("hunter2"), "{shown}");
     }

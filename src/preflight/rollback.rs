@@ -59,9 +59,7 @@ async fn ask(
         }
         Ok(Err(error)) if error.is_refusal() => Answer::Refused(error.to_string()),
         Ok(Err(error)) => Answer::Unknown(error.to_string()),
-        Err(_) => {
-            Answer::Unknown(format!("the API server did not answer within {} s", TIME_BOX.as_secs()))
-        }
+        Err(_) => Answer::Unknown(format!("the API server did not answer within {} s", TIME_BOX.as_secs())),
     };
     (step.key.clone(), answer)
 }
@@ -71,11 +69,7 @@ fn plan_namespace(step: &ObjectStep) -> Option<&str> {
 }
 
 /// Whether the server only misses a namespace that this very rollback creates.
-fn is_about_its_namespace(
-    snapshot: &RollbackSnapshot,
-    namespace: Option<&str>,
-    error: &ApplyError,
-) -> bool {
+fn is_about_its_namespace(snapshot: &RollbackSnapshot, namespace: Option<&str>, error: &ApplyError) -> bool {
     namespace.is_some_and(|namespace| {
         error.to_string().contains("namespaces")
             && snapshot.objects.iter().any(|found| {
@@ -149,7 +143,9 @@ async fn permissions(
 ) -> Vec<Finding> {
     let mut needed: BTreeSet<(String, &'static str, String, String)> = BTreeSet::new();
     for step in &plan.objects {
-        let Some(found) = snapshot.objects.iter().find(|found| found.history.key == step.key) else { continue };
+        let Some(found) = snapshot.objects.iter().find(|found| found.history.key == step.key) else {
+            continue;
+        };
         let verbs: &[&'static str] = match step.action {
             Action::Create => &["create", "patch"],
             Action::Apply => &["patch"],

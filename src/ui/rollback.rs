@@ -38,7 +38,8 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
     let title = printer.strong(title);
     let _ = writeln!(text, "{title}  {}   context {context}   namespace {}", plan.release, plan.namespace);
     let current = describe(&snapshot.current.record);
-    let _ = writeln!(text, "  now     revision {}  {}  {current}", plan.current_revision, plan.current_status);
+    let _ =
+        writeln!(text, "  now     revision {}  {}  {current}", plan.current_revision, plan.current_status);
     let why = if snapshot.choice.named { "as asked for" } else { "the last good one" };
     let _ = writeln!(
         text,
@@ -63,7 +64,11 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
         let _ = writeln!(text, "  {line}");
     }
     for hook in &plan.hooks {
-        let _ = writeln!(text, "  {} hook of revision {}: {}/{}", hook.event, plan.target_revision, hook.kind, hook.name);
+        let _ = writeln!(
+            text,
+            "  {} hook of revision {}: {}/{}",
+            hook.event, plan.target_revision, hook.kind, hook.name
+        );
     }
     for workload in &plan.unstick {
         let _ = writeln!(text, "  {workload}: broken pods of the old revision are deleted after the write.");
@@ -80,7 +85,10 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
             writeln!(text, "  {}", printer.caution(&line))
         };
     }
-    let _ = writeln!(text, "\n  Not touched: database, data on volumes, and what others have set on these objects.");
+    let _ = writeln!(
+        text,
+        "\n  Not touched: database, data on volumes, and what others have set on these objects."
+    );
     checks(&mut text, printer, findings);
     text
 }

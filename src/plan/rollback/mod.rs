@@ -241,7 +241,9 @@ fn reason_to_keep(
         _ => return None,
     };
     let is_allowed = request.allow_delete.iter().any(|allowed| {
-        allowed.split_once('/').is_some_and(|(kind, name)| kind.eq_ignore_ascii_case(&key.kind) && name == key.name)
+        allowed
+            .split_once('/')
+            .is_some_and(|(kind, name)| kind.eq_ignore_ascii_case(&key.kind) && name == key.name)
     });
     (!is_allowed).then(|| format!("deleting it would take {takes_along} along (--allow-delete {key})"))
 }
@@ -372,7 +374,8 @@ fn findings(request: &Request, snapshot: &RollbackSnapshot, plan: &RollbackPlan)
                 Check::Owner,
                 subject,
                 FindingStatus::Warn,
-                "nothing on it says that it belongs to this release; it will be marked and changed".to_owned(),
+                "nothing on it says that it belongs to this release; it will be marked and changed"
+                    .to_owned(),
                 "",
             ),
         });

@@ -112,7 +112,8 @@ pub fn rendered(manifest: &Manifest, namespace: &str, apis: &Apis) -> (Vec<Rende
 }
 
 fn read(mut value: Value, source: &str, namespace: &str, apis: &Apis) -> Result<Rendered, ObjectsError> {
-    let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let nameless = |field| ObjectsError::Nameless { source_path: source.to_owned(), field };
     let api_version = text(&value, "/apiVersion").ok_or_else(|| nameless("apiVersion"))?;
     let kind = text(&value, "/kind").ok_or_else(|| nameless("kind"))?;

@@ -159,7 +159,13 @@ fn deployment(replicas: Option<i64>) -> Value {
     object
 }
 
-fn sent(rendered: Option<i64>, live: i64, scaler: bool, request: &Request, note: Option<&str>) -> Option<i64> {
+fn sent(
+    rendered: Option<i64>,
+    live: i64,
+    scaler: bool,
+    request: &Request,
+    note: Option<&str>,
+) -> Option<i64> {
     let mut object = owned(deployment(Some(live)));
     if let Some(note) = note {
         object["metadata"]["annotations"][crate::discover::workload::REPLICAS_BEFORE] = json!(note);
@@ -173,8 +179,7 @@ fn sent(rendered: Option<i64>, live: i64, scaler: bool, request: &Request, note:
         maximum: 9,
         paused: false,
     });
-    let mut snapshot =
-        snapshot(vec![found("Deployment", "web", Some(deployment(rendered)), Some(object))]);
+    let mut snapshot = snapshot(vec![found("Deployment", "web", Some(deployment(rendered)), Some(object))]);
     snapshot.workloads = vec![workload];
     plan(request, &snapshot).objects[0].replicas
 }
@@ -284,13 +289,18 @@ fn a_restart_is_offered_where_only_what_is_referred_to_changes() {
     };
     let offered = forecast::restarts(&plan, &snapshot, &forecast("web:1"), false);
     assert_eq!(offered.len(), 1);
-    assert_eq!((offered[0].because.clone(), offered[0].planned), (vec!["ConfigMap/settings".to_owned()], false));
-    assert_eq!(forecast::restarts(&plan, &snapshot, &forecast("web:2"), false), [], "its pods are replaced anyway");
+    assert_eq!(
+        (offered[0].because.clone(), offered[0].planned),
+        (vec!["ConfigMap/settings".to_owned()], false)
+    );
+    assert_eq!(
+        forecast::restarts(&plan, &snapshot, &forecast("web:2"), false),
+        [],
+        "its pods are replaced anyway"
+    );
 
-    let changes: Vec<ObjectChange> = forecast::differences(&plan, &snapshot, &forecast("web:1"))
-        .iter()
-        .map(|diff| diff.change)
-        .collect();
+    let changes: Vec<ObjectChange> =
+        forecast::differences(&plan, &snapshot, &forecast("web:1")).iter().map(|diff| diff.change).collect();
     assert_eq!(
         changes,
         [ObjectChange::Changed, ObjectChange::Unchanged, ObjectChange::Changed, ObjectChange::Unchanged]
@@ -311,12 +321,21 @@ fn a_saved_plan_notices_that_the_cluster_moved() {
         moved(&saved, &fresh).join("; ")
     };
     for (change, said) in [
-        (&(|plan: &mut RollbackPlan| plan.current_revision = 8) as &dyn Fn(&mut RollbackPlan), "at revision 8"),
+        (
+            &(|plan: &mut RollbackPlan| plan.current_revision = 8) as &dyn Fn(&mut RollbackPlan),
+            "at revision 8",
+        ),
         (&|plan: &mut RollbackPlan| plan.current_status = "deployed".into(), "is deployed now"),
         (&|plan: &mut RollbackPlan| plan.objects[0].version = Some("x".into()), "ConfigMap/a was changed"),
-        (&|plan: &mut RollbackPlan| plan.objects[1].uid = Some("x".into()), "ConfigMap/b was deleted, created"),
+        (
+            &|plan: &mut RollbackPlan| plan.objects[1].uid = Some("x".into()),
+            "ConfigMap/b was deleted, created",
+        ),
         (&|plan: &mut RollbackPlan| drop(plan.objects.pop()), "ConfigMap/b is gone"),
-        (&|plan: &mut RollbackPlan| plan.objects[1].action = Action::Apply, "done to ConfigMap/b is something else"),
+        (
+            &|plan: &mut RollbackPlan| plan.objects[1].action = Action::Apply,
+            "done to ConfigMap/b is something else",
+        ),
         (&|plan: &mut RollbackPlan| plan.hooks.clear(), "hooks"),
     ] {
         let moves = changed(change);
