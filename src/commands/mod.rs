@@ -1,10 +1,13 @@
 //! One file a command: each strings the phases together. No API calls of their own.
 
+mod choose;
 mod conclude;
 mod decide;
 mod emergency;
 mod facts;
 mod failure;
+mod history;
+mod list;
 mod reconcile;
 mod session;
 mod status;
@@ -18,6 +21,10 @@ use crate::ui::Printer;
 
 pub use conclude::Conclusion;
 pub use failure::Failure;
+pub use history::{
+    ContainerImage, HistoryDocument, HistoryRow, PastTemplate, WorkloadHistory, WorkloadHistoryDocument,
+};
+pub use list::{ListDocument, ListRow};
 pub use session::Session;
 pub use status::StatusDocument;
 
@@ -47,6 +54,16 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
                 status::run(session, arguments).await
             })
             .await
+        }
+        Command::History(arguments) => {
+            session::with(&cli, printer, lookup, "history", async |session| {
+                history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::List(arguments) => {
+            session::with(&cli, printer, lookup, "list", async |session| list::run(session, arguments).await)
+                .await
         }
         Command::Reconcile(arguments) => {
             session::with(&cli, printer, lookup, "reconcile", async |session| {

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod list;
 pub mod owners;
 pub mod release;
+pub mod revisions;
 mod run;
 pub mod scope;
 pub mod workload;

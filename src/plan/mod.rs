@@ -8,6 +8,7 @@ pub mod last_good;
 mod last_good_tests;
 mod mentions;
 pub mod question;
+pub mod revisions;
 mod selection;
 pub mod strategy;
 pub mod swaps;

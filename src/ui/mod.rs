@@ -2,12 +2,15 @@
 //! plain timestamped lines elsewhere, one JSON object a line where that was asked for.
 
 mod failure;
+mod history;
 mod lines;
+mod list;
 mod plan;
 mod printer;
 mod prompt;
 mod screen;
 mod status;
+mod table;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +18,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use failure::failure_block;
+pub use history::{history_table, workload_history_table};
+pub use list::list_table;
 pub use plan::plan_screen;
 pub use printer::stderr_is_terminal;
 pub use printer::{Printer, Streams};
