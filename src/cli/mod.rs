@@ -3,6 +3,8 @@
 
 mod connection;
 mod emergency;
+mod history;
+mod list;
 mod parse;
 mod reconcile;
 mod status;
@@ -14,6 +16,8 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
+pub use history::HistoryArgs;
+pub use list::ListArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
 pub use status::StatusArgs;
@@ -49,6 +53,10 @@ pub enum Command {
     Diff(Box<DiffArgs>),
     /// Show a release against what runs: images, drift, readiness
     Status(StatusArgs),
+    /// Show the revisions of a release: images, which were good, where a rollback would go
+    History(HistoryArgs),
+    /// List the releases of a namespace
+    List(Box<ListArgs>),
     /// Make Helm's record equal to what runs
     Reconcile(ReconcileArgs),
     /// Print a completion script for a shell

@@ -1,11 +1,14 @@
 //! One file a command: each strings the phases together. No API calls of their own.
 
+mod choose;
 mod conclude;
 mod decide;
 mod diff;
 mod emergency;
 mod facts;
 mod failure;
+mod history;
+mod list;
 mod look;
 mod plan;
 mod reconcile;
@@ -23,6 +26,10 @@ use crate::ui::Printer;
 
 pub use conclude::Conclusion;
 pub use failure::Failure;
+pub use history::{
+    ContainerImage, HistoryDocument, HistoryRow, PastTemplate, WorkloadHistory, WorkloadHistoryDocument,
+};
+pub use list::{ListDocument, ListRow};
 pub use session::Session;
 pub use status::StatusDocument;
 
@@ -70,6 +77,16 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
                 status::run(session, arguments).await
             })
             .await
+        }
+        Command::History(arguments) => {
+            session::with(&cli, printer, lookup, "history", async |session| {
+                history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::List(arguments) => {
+            session::with(&cli, printer, lookup, "list", async |session| list::run(session, arguments).await)
+                .await
         }
         Command::Reconcile(arguments) => {
             session::with(&cli, printer, lookup, "reconcile", async |session| {

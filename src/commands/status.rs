@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Conclusion, Failure, Session};
+use super::{Conclusion, Failure, Session, choose};
 use crate::cli::StatusArgs;
 use crate::discover::owners::Effect;
 use crate::discover::workload::REPLICAS_BEFORE;
@@ -118,11 +118,11 @@ pub struct StatusOwner {
 pub async fn run(session: &Session, arguments: &StatusArgs) -> Result<Conclusion, Failure> {
     let scope = Scope::read(&arguments.subjects, arguments.selector.as_deref()).map_err(Failure::usage)?;
     let context = &session.context;
-    let snapshot = session
-        .unless_interrupted(async {
-            discover::run(context, &scope, session.driver).await.map_err(Failure::from)
-        })
-        .await?;
+    let snapshot = choose::with_release(session, &scope, async |scope| {
+        let read = async { discover::run(context, scope, session.driver).await.map_err(Failure::from) };
+        session.unless_interrupted(read).await
+    })
+    .await?;
     let document = document(session, &snapshot);
     let text = ui::status_table(session.printer(), &document);
     let name = document

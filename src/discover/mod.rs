@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod list;
 pub mod owners;
 pub mod release;
+pub mod revisions;
 pub mod rollback;
 mod run;
 pub mod scope;

@@ -49,6 +49,14 @@ pub enum DiscoverError {
         /// The name.
         name: String,
     },
+    /// Helm has no record of the release that was named.
+    #[error("namespace {namespace} holds no record of a Helm release {name}")]
+    NoSuchRecord {
+        /// The namespace.
+        namespace: String,
+        /// The name.
+        name: String,
+    },
     /// A named workload is not there.
     #[error("namespace {namespace} has no {name}")]
     NoSuchWorkload {

@@ -171,6 +171,11 @@ impl Record {
         self.info("first_deployed").parse().ok()
     }
 
+    /// When this revision was deployed, as the text that Helm stored: with the writer's own offset. Empty when unset.
+    pub fn last_deployed_text(&self) -> &str {
+        self.info("last_deployed")
+    }
+
     /// When this revision was deployed.
     pub fn last_deployed(&self) -> Option<jiff::Timestamp> {
         self.info("last_deployed").parse().ok()

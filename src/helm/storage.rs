@@ -85,6 +85,12 @@ impl Storage {
         Self { api: Api::namespaced_with(client, namespace, &resource), resource, driver }
     }
 
+    /// The records of every namespace: for lists; a body is read in its own namespace.
+    pub fn of_all_namespaces(client: Client, driver: Driver) -> Self {
+        let resource = driver.api_resource();
+        Self { api: Api::all_with(client, &resource), resource, driver }
+    }
+
     /// The driver.
     pub fn driver(&self) -> Driver {
         self.driver
@@ -98,6 +104,11 @@ impl Storage {
     /// The revisions of every release of the namespace: by release, newest first.
     pub async fn list_all(&self) -> Result<Vec<RecordMeta>, StorageError> {
         self.list_by("owner=helm").await
+    }
+
+    /// The revisions that a label selector selects besides: by release, newest first.
+    pub async fn list_selected(&self, selector: &str) -> Result<Vec<RecordMeta>, StorageError> {
+        self.list_by(&format!("owner=helm,{selector}")).await
     }
 
     async fn list_by(&self, selector: &str) -> Result<Vec<RecordMeta>, StorageError> {
@@ -122,7 +133,10 @@ impl Storage {
                 None => break,
             }
         }
-        records.sort_by(|left, right| (&left.release, right.revision).cmp(&(&right.release, left.revision)));
+        records.sort_by(|left, right| {
+            let key = |meta: &RecordMeta| (meta.release.clone(), meta.namespace.clone());
+            key(left).cmp(&key(right)).then(right.revision.cmp(&left.revision))
+        });
         Ok(records)
     }
 

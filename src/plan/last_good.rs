@@ -4,6 +4,7 @@
 //! last good one is the newest below the current that really ran, that no later rollback or emergency left, and that has not
 //! the content of the current. Revisions are fed from the newest down, so that no body below the answer need be read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,6 +12,7 @@ use crate::helm::manifest::Manifest;
 use crate::helm::record::Record;
 use crate::helm::status::Status;
 use crate::reconcile::DESCRIPTION_PREFIX;
+use crate::workload::ContainerRef;
 
 /// Stands for content that is compared within one run; never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -43,6 +45,14 @@ pub struct RevisionFacts {
 impl RevisionFacts {
     /// Reads a record.
     pub fn of(record: &Record) -> Self {
+        Self::with_images(
+            record,
+            &Manifest::parse(record.manifest(), record.namespace().unwrap_or_default()).images(),
+        )
+    }
+
+    /// Reads a record whose images were read already.
+    pub fn with_images(record: &Record, images: &BTreeMap<ContainerRef, String>) -> Self {
         let hooks: Vec<&str> = record.hooks().map(crate::helm::hooks::Hook::manifest).collect();
         let config = record.config().filter(|config| !config.is_empty());
         let config = config.map(|config| serde_json::to_string(config).unwrap_or_default());
@@ -51,10 +61,14 @@ impl RevisionFacts {
             status: record.status(),
             description: record.description().to_owned(),
             fingerprint: Fingerprint::of((record.manifest(), hooks, config)),
-            images: Fingerprint::of(
-                Manifest::parse(record.manifest(), record.namespace().unwrap_or_default()).images(),
-            ),
+            images: Fingerprint::of(images),
         }
+    }
+
+    /// What labels tell of a current revision whose record cannot be read: it has nobody's content.
+    pub fn unreadable(revision: u64, status: Status) -> Self {
+        let nobodys = Fingerprint::of(("unreadable", revision));
+        Self { revision, status, description: String::new(), fingerprint: nobodys, images: nobodys }
     }
 
     /// Whether this revision is known to have been deployed; if not, why.

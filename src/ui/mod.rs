@@ -3,13 +3,16 @@
 
 mod diff;
 mod failure;
+mod history;
 mod lines;
+mod list;
 mod plan;
 mod printer;
 mod prompt;
 mod rollback;
 mod screen;
 mod status;
+mod table;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +21,8 @@ use jiff::Timestamp;
 
 pub use diff::{Detail, diff_summary, diff_text};
 pub use failure::failure_block;
+pub use history::{history_table, workload_history_table};
+pub use list::list_table;
 pub use plan::plan_screen;
 pub use printer::stderr_is_terminal;
 pub use printer::{Printer, Streams};
