@@ -5,6 +5,7 @@ mod connection;
 mod emergency;
 mod parse;
 mod reconcile;
+mod repair;
 mod status;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
+pub use repair::RepairArgs;
 pub use status::StatusArgs;
 
 /// Roll back Helm releases and workloads safely
@@ -43,6 +45,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Make Helm's record equal to what runs
     Reconcile(ReconcileArgs),
+    /// Make the records of a stuck release true, so that Helm goes on
+    Repair(RepairArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell

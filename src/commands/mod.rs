@@ -6,6 +6,7 @@ mod emergency;
 mod facts;
 mod failure;
 mod reconcile;
+mod repair;
 mod session;
 mod status;
 mod version;
@@ -51,6 +52,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Reconcile(arguments) => {
             session::with(&cli, printer, lookup, "reconcile", async |session| {
                 reconcile::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Repair(arguments) => {
+            session::with(&cli, printer, lookup, "repair", async |session| {
+                repair::run(session, arguments).await
             })
             .await
         }

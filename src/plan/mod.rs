@@ -5,6 +5,7 @@ pub mod containers;
 pub mod emergency;
 mod mentions;
 pub mod question;
+pub mod repair;
 mod selection;
 pub mod strategy;
 pub mod swaps;

@@ -24,7 +24,7 @@ use crate::registry::reference::ImageReference;
 use crate::workload::ContainerRef;
 
 pub use base::{choose_base, is_our_pending};
-pub use transition::{Closing, close, description, pending, to_settle};
+pub use transition::{Closing, close, description, failed_description, pending, shorten, to_settle};
 
 /// How the description of every record of ours starts.
 pub const DESCRIPTION_PREFIX: &str = "kubectl-rollback ";

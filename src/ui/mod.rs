@@ -6,6 +6,7 @@ mod lines;
 mod plan;
 mod printer;
 mod prompt;
+mod repair;
 mod screen;
 mod status;
 
@@ -16,9 +17,10 @@ use jiff::Timestamp;
 
 pub use failure::failure_block;
 pub use plan::plan_screen;
-pub use printer::stderr_is_terminal;
 pub use printer::{Printer, Streams};
+pub use printer::{can_ask, stderr_is_terminal};
 pub use prompt::{Answer, ask_line, confirm};
+pub use repair::{age, repair_screen};
 pub use status::status_table;
 
 use crate::event::{Event, EventKind};
