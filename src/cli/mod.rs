@@ -7,6 +7,7 @@ mod history;
 mod list;
 mod parse;
 mod reconcile;
+mod repair;
 mod status;
 mod to;
 
@@ -20,6 +21,7 @@ pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
+pub use repair::RepairArgs;
 pub use status::StatusArgs;
 pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
 
@@ -59,6 +61,8 @@ pub enum Command {
     List(Box<ListArgs>),
     /// Make Helm's record equal to what runs
     Reconcile(ReconcileArgs),
+    /// Make the records of a stuck release true, so that Helm goes on
+    Repair(RepairArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell

@@ -12,6 +12,7 @@ mod list;
 mod look;
 mod plan;
 mod reconcile;
+mod repair;
 mod rolled_back;
 mod session;
 mod status;
@@ -91,6 +92,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Reconcile(arguments) => {
             session::with(&cli, printer, lookup, "reconcile", async |session| {
                 reconcile::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Repair(arguments) => {
+            session::with(&cli, printer, lookup, "repair", async |session| {
+                repair::run(session, arguments).await
             })
             .await
         }

@@ -7,6 +7,7 @@ use crate::cli::StatusArgs;
 use crate::discover::owners::Effect;
 use crate::discover::workload::REPLICAS_BEFORE;
 use crate::discover::{self, Scope, Snapshot, Workload};
+use crate::plan::repair;
 use crate::ui;
 use crate::wait::readiness;
 
@@ -28,6 +29,8 @@ pub struct StatusDocument {
     pub record_problem: Option<String>,
     /// The operation that holds the release, ours or Helm's.
     pub open_operation: Option<String>,
+    /// What is wrong with the records so that Helm is stuck, as `repair` sees it; empty where nothing is.
+    pub stuck: Vec<String>,
     /// Whether any image differs from the record.
     pub drift: bool,
     /// Whether every workload is ready.
@@ -137,6 +140,9 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
     let workloads: Vec<StatusWorkload> =
         snapshot.workloads.iter().map(|workload| status_workload(snapshot, workload)).collect();
     let release = snapshot.release.as_ref();
+    let context = &session.context;
+    let request = repair::Request { now: context.now(), operation: &context.operation, reason: None };
+    let stuck = repair::plan(request, snapshot).map(|plan| plan.problems).unwrap_or_default();
     StatusDocument {
         api_version: crate::report::API_VERSION,
         kind: "Status",
@@ -171,6 +177,7 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
                 )
             },
         ),
+        stuck: stuck.into_iter().map(|problem| problem.message).collect(),
         drift: workloads.iter().flat_map(|workload| &workload.containers).any(|container| container.drift),
         ready: workloads.iter().all(|workload| workload.ready),
         workloads,

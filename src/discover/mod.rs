@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub release_name: Option<String>,
     /// Why the records cannot be used, where they cannot.
     pub record_problem: Option<RecordProblem>,
+    /// The release where its newest record cannot be read: what `repair` looks at, and nothing else builds on.
+    pub damaged: Option<Release>,
     /// The workloads, sorted by kind and name.
     pub workloads: Vec<Workload>,
     /// Workloads that the newest record names and the cluster does not have.

@@ -162,6 +162,10 @@ async fn of_release(
     match records {
         Records::Found(release) => snapshot.release = Some(*release),
         Records::Problem(problem) => snapshot.record_problem = Some(problem),
+        Records::Damaged(problem, release) => {
+            snapshot.record_problem = Some(problem);
+            snapshot.damaged = Some(*release);
+        }
     }
     snapshot.workloads = workloads_of(&snapshot, &name, namespace, state.workloads);
     if snapshot.workloads.is_empty() && matches!(snapshot.record_problem, Some(RecordProblem::Missing(_))) {

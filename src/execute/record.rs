@@ -12,6 +12,7 @@ use crate::helm::meta::RecordMeta;
 use crate::helm::record::Record;
 use crate::helm::status::Status;
 use crate::helm::storage::{Driver, Storage};
+use crate::plan::repair::StatusChange;
 use crate::reconcile::{self, Closing, Reconciled, Swap};
 
 /// Attempts to write a record while the API server does not answer.
@@ -201,6 +202,27 @@ pub async fn create(
     changed(context, "create", &meta, &Status::Deployed);
     settle(context, &storage, &meta, base, None).await;
     Ok(meta)
+}
+
+/// Gives records the statuses of a repair, in the plan's order, each over exactly the record that was found. Ends at the
+/// first that cannot be written; the changes say which were.
+pub async fn set_statuses(
+    context: &Context,
+    driver: Driver,
+    changes: &mut [StatusChange],
+) -> Result<(), StorageError> {
+    let storage = storage(context, driver);
+    for change in changes {
+        let mut record = storage.get_whatever_status(&change.meta).await?.record;
+        record.set_status(&change.to);
+        if let Some(description) = &change.description {
+            record.set_description(description);
+        }
+        let meta = update(&storage, &change.meta, &record, context).await?;
+        change.written = true;
+        changed(context, "update", &meta, &change.to);
+    }
+    Ok(())
 }
 
 /// Writes a record over its stored state. One that is too large loses the chart's templates and files, which no later

@@ -61,6 +61,11 @@ impl<'a> Hook<'a> {
         text(self.0, "manifest")
     }
 
+    /// How its last run ended (`Succeeded`, `Failed`, `Running`, …); empty where it has not run.
+    pub fn last_run_phase(self) -> &'a str {
+        self.0.get("last_run").and_then(|run| run.get("phase")).and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// The events that run it, such as `pre-rollback`.
     pub fn events(self) -> impl Iterator<Item = &'a str> {
         self.texts("events")

@@ -158,7 +158,26 @@ impl Storage {
         self.read(&object)
     }
 
+    /// The body of a revision, also where its status in the label and in the body differ: to put that right. Name and
+    /// revision must agree all the same.
+    pub async fn get_whatever_status(&self, meta: &RecordMeta) -> Result<StoredRecord, StorageError> {
+        let name = &meta.object_name;
+        let object = self.api.get(name).await.map_err(|error| {
+            StorageError::from_answer(error, || format!("read Helm's record {name}"), name)
+        })?;
+        let stored = self.read_unchecked(&object)?;
+        match contradiction(&stored) {
+            Some(error) if !error.is_about_status() => Err(error),
+            _ => Ok(stored),
+        }
+    }
+
     fn read(&self, object: &DynamicObject) -> Result<StoredRecord, StorageError> {
+        let stored = self.read_unchecked(object)?;
+        contradiction(&stored).map_or(Ok(stored), Err)
+    }
+
+    fn read_unchecked(&self, object: &DynamicObject) -> Result<StoredRecord, StorageError> {
         let record_name = object.name_any();
         let no_payload = || StorageError::NoPayload { record: record_name.clone() };
         let codec_error = |source| StorageError::Codec { record: record_name.clone(), source };
@@ -174,15 +193,6 @@ impl Storage {
         let mut record = Record::from_json(body)
             .map_err(|source| StorageError::Record { record: record_name.clone(), source })?;
         let meta = RecordMeta::from_metadata(&object.metadata).ok_or_else(no_payload)?;
-        for (field, label, body) in [
-            ("name", meta.release.clone(), record.name().to_owned()),
-            ("version", meta.revision.to_string(), record.revision().to_string()),
-            ("status", meta.status.to_string(), record.status().to_string()),
-        ] {
-            if label != body {
-                return Err(StorageError::Disagrees { record: record_name, field, label, body });
-            }
-        }
         record.labels.clone_from(&meta.user_labels);
         Ok(StoredRecord { meta, record })
     }
@@ -297,6 +307,18 @@ impl Storage {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What labels and body of a record say differently.
+fn contradiction(stored: &StoredRecord) -> Option<StorageError> {
+    let StoredRecord { meta, record } = stored;
+    let pairs = [
+        ("name", meta.release.clone(), record.name().to_owned()),
+        ("version", meta.revision.to_string(), record.revision().to_string()),
+        ("status", meta.status.to_string(), record.status().to_string()),
+    ];
+    let (field, label, body) = pairs.into_iter().find(|(_, label, body)| label != body)?;
+    Some(StorageError::Disagrees { record: meta.object_name.clone(), field, label, body })
 }
 
 fn has_no_causes(status: &kube::core::Status) -> bool {

@@ -299,6 +299,7 @@ mod tests {
             metas: Vec::new(),
             records: Vec::new(),
             unreadable: Vec::new(),
+            contradictory: Vec::new(),
             base_revision: revisions.first().map(|stored| stored.revision),
             revisions,
         }

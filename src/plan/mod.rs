@@ -10,6 +10,7 @@ pub mod last_good;
 mod last_good_tests;
 mod mentions;
 pub mod question;
+pub mod repair;
 pub mod revisions;
 pub mod rollback;
 mod selection;

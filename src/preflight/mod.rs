@@ -20,6 +20,8 @@ use crate::helm::storage::Driver;
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
 
+pub use permissions::may_patch_records;
+
 /// Time that all checks together may take; what is not answered by then is unknown.
 const TIME_BOX: Duration = Duration::from_secs(10);
 

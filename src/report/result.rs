@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::event::{Diagnosis, Finding, Phase};
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::Skipped;
+use crate::plan::repair::RepairPlan;
 
 /// The result document.
 #[derive(Debug, Clone, Serialize)]
@@ -39,6 +40,9 @@ pub struct ResultDocument {
     pub incident: Option<String>,
     /// The release, where there is one.
     pub release: Option<ReleaseResult>,
+    /// What `repair` found, and the statuses that it wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Box<RepairPlan>>,
     /// The workloads of the plan.
     pub workloads: Vec<WorkloadResult>,
     /// The objects of a rollback to a stored revision.
@@ -82,6 +86,7 @@ impl ResultDocument {
             reason: None,
             incident: None,
             release: None,
+            repair: None,
             workloads: Vec::new(),
             objects: Vec::new(),
             preflight: Vec::new(),
