@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::process::Output;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::records;
@@ -78,6 +80,10 @@ fn record_body(body: &Value, first: Option<&Value>) -> Value {
     for list in ["templates", "files"] {
         for file in body["chart"][list].as_array_mut().into_iter().flatten() {
             file.as_object_mut().unwrap().remove("modtime");
+            let plain = file["data"].as_str().and_then(|data| STANDARD.decode(data).ok());
+            if let Some(text) = plain.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                file["data"] = json!(text);
+            }
         }
     }
     body

@@ -9,8 +9,10 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+mod bugs;
 mod compare;
 mod contender;
+mod continued;
 mod differences;
 mod objects;
 mod records;

@@ -125,6 +125,10 @@ pub fn normalise(mut object: Value, namespace: &str) -> Value {
     for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "namespace"] {
         metadata.remove(field);
     }
+    // A Job takes its template's labels over, and with them its own uid; a Pod those of its node.
+    if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+        labels.retain(|key, _| !key.ends_with("controller-uid") && !key.starts_with("topology."));
+    }
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.retain(|key, _| !is_of_a_controller(key));
         if annotations.is_empty() {

@@ -251,9 +251,7 @@ impl Side {
             }
         }
         assert!(renamed > 0, "{resource} {name} has no fields of {from}");
-        let version = &object["metadata"]["resourceVersion"];
-        let patch = json!({"metadata": {"managedFields": entries, "resourceVersion": version}});
-        self.patch(resource, name, to, &patch);
+        self.patch(resource, name, to, &json!({"metadata": {"managedFields": entries}}));
     }
 
     /// Changes a record's status behind everybody's back, as a killed Helm leaves it.
@@ -286,6 +284,18 @@ impl Side {
     pub fn wait_until(&self, resource: &str, name: &str, pointer: &str, value: &Value) {
         wait_for(&format!("{resource} {name} {pointer} = {value}"), Duration::from_secs(60), || {
             self.cluster.find(resource, name).filter(|object| object.pointer(pointer) == Some(value))
+        });
+    }
+
+    /// Waits until the server serves nothing at a path any more, and says so in its discovery.
+    #[track_caller]
+    pub fn wait_until_unknown(&self, path: &str) {
+        let group = path.split('/').nth(2).unwrap_or_default().to_owned();
+        wait_for(&format!("{path} gone"), Duration::from_secs(60), || {
+            let groups = self.cluster.send(Method::GET, "/apis", "application/json", &Value::Null).ok()?;
+            let is_listed = groups["groups"].as_array()?.iter().any(|entry| entry["name"] == group.as_str());
+            let answer = self.cluster.send(Method::GET, path, "application/json", &Value::Null);
+            (!is_listed && answer.is_err()).then_some(())
         });
     }
 

@@ -88,25 +88,13 @@ pub struct Expected {
 /// Tells one of the scenarios for one Helm.
 pub fn run(scenarios: &[(&str, Scenario)], name: &str, mode: &str) {
     let (_, scenario) = scenarios.iter().find(|(own, _)| *own == name).unwrap();
-    let Some(mut test) = Test::named(&format!("{}-{mode}", &name[..name.len().min(25)])) else { return };
-    let contender = Contender::chosen();
-    let judge = Mode::named(mode);
-    test.cluster.environment.extend(scenario.environment.iter().copied());
     let rollback = (scenario.rollback)();
-    let (mut helm, mut ours) = both(
-        || {
-            let side = Side::create(&test.cluster, "helm", judge);
-            (scenario.state)(&side);
-            let output = Contender::Helm.roll_back(&side, &rollback);
-            (side, output)
-        },
-        || {
-            let side = Side::create(&test.cluster, "ours", judge);
-            (scenario.state)(&side);
-            let output = contender.roll_back(&side, &rollback);
-            (side, output)
-        },
-    );
+    let Some(Told { mut helm, mut ours, contender, .. }) =
+        tell(name, mode, scenario.environment, scenario.state, &rollback)
+    else {
+        return;
+    };
+    let judge = helm.0.judge;
     let expected: Vec<&Expected> = scenario.expected.iter().filter(|expected| expected.modes.contains(&judge)).collect();
     let expected = if contender == Contender::Program { expected } else { Vec::new() };
     settle(name, judge, &helm, &ours, &expected);
@@ -115,6 +103,47 @@ pub fn run(scenarios: &[(&str, Scenario)], name: &str, mode: &str) {
         both(move || then(left), move || then(right));
         settle(&format!("{name}, then"), judge, &helm, &ours, &[]);
     }
+}
+
+/// What became of both sides.
+pub struct Told {
+    /// The side that Helm rolled back, and what Helm said.
+    pub helm: (Side, Output),
+    /// The side that the contender rolled back, and what it said.
+    pub ours: (Side, Output),
+    /// Who that was.
+    pub contender: Contender,
+    /// Holds the place among the tests; goes last.
+    _test: Test,
+}
+
+/// Builds a state twice and rolls both sides back; nothing where there is no cluster.
+pub fn tell(
+    name: &str,
+    mode: &str,
+    environment: &[(&'static str, &'static str)],
+    state: fn(&Side),
+    rollback: &Rollback,
+) -> Option<Told> {
+    let mut test = Test::named(&format!("{}-{mode}", &name[..name.len().min(25)]))?;
+    let contender = Contender::chosen();
+    let judge = Mode::named(mode);
+    test.cluster.environment.extend(environment.iter().copied());
+    let (helm, ours) = both(
+        || {
+            let side = Side::create(&test.cluster, "helm", judge);
+            state(&side);
+            let output = Contender::Helm.roll_back(&side, rollback);
+            (side, output)
+        },
+        || {
+            let side = Side::create(&test.cluster, "ours", judge);
+            state(&side);
+            let output = contender.roll_back(&side, rollback);
+            (side, output)
+        },
+    );
+    Some(Told { helm, ours, contender, _test: test })
 }
 
 /// Does two things at the same time; a failure of either fails the test.

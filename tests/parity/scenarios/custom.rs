@@ -45,7 +45,7 @@ spec: {spec}
 
 /// The definition by kubectl, as an operator's own installation brings it.
 fn defined(side: &Side) {
-    side.apply(&definition("by hand"), &[]);
+    side.apply(&definition("by-hand"), &[]);
     let name = side.fill("crd/widgets.{{ .Release.Namespace }}.example.com");
     side.kubectl(&["wait", "--for=condition=Established", &name, "--timeout=60s"]);
 }
@@ -106,7 +106,7 @@ scenarios! {
         state: |side| {
             let chart = |spec: &str| Chart {
                 template: widget("a", spec),
-                definitions: definition("of the chart"),
+                definitions: definition("of-the-chart"),
                 ..Chart::default()
             };
             side.install(chart("{size: 1}"));
@@ -131,8 +131,8 @@ scenarios! {
             defined(side);
             side.install(config_map("x", "1") + &widget("a", "{size: 1}"));
             side.upgrade(config_map("x", "2"));
-            let name = side.fill("crd/widgets.{{ .Release.Namespace }}.example.com");
-            side.kubectl(&["delete", &name]);
+            side.kubectl(&["delete", &side.fill("crd/widgets.{{ .Release.Namespace }}.example.com")]);
+            side.wait_until_unknown(&side.fill("/apis/{{ .Release.Namespace }}.example.com/v1"));
         },
     }
 }

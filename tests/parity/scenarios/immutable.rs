@@ -54,7 +54,7 @@ scenarios! {
     }
     immutable_config_map [helm_3 helm_4] {
         state: |side| {
-            let frozen = |value: &str| config_map("frozen", value).replace("data:", "immutable: true\ndata:");
+            let frozen = |value: &str| config_map("frozen", value).replace("\ndata:", "\nimmutable: true\ndata:");
             replaced(side, frozen("1"), "configmap/frozen", frozen("2"));
         },
     }

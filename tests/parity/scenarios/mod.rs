@@ -49,7 +49,7 @@ pub fn all() -> Vec<(String, &'static Scenario)> {
 }
 
 /// A Deployment `web` of one container whose image is `good-1` or so.
-fn web(tag: &str) -> String {
+pub fn web(tag: &str) -> String {
     format!(
         r#"
 apiVersion: apps/v1
@@ -74,7 +74,7 @@ spec:
 }
 
 /// A `ConfigMap` with one value.
-fn config_map(name: &str, value: &str) -> String {
+pub fn config_map(name: &str, value: &str) -> String {
     format!(
         r#"
 apiVersion: v1
@@ -89,7 +89,7 @@ data:
 }
 
 /// A `ConfigMap` with annotations.
-fn annotated(name: &str, value: &str, annotations: &str) -> String {
+pub fn annotated(name: &str, value: &str, annotations: &str) -> String {
     format!(
         r#"
 apiVersion: v1

@@ -14,8 +14,7 @@ fn autoscaler(version: &str, maximum: u32) -> String {
 }
 
 fn list(kind: &str, names: &[&str]) -> String {
-    let version = "v1";
-    let mut text = format!("apiVersion: {version}\nkind: {kind}\nitems:\n");
+    let mut text = format!("apiVersion: v1\nkind: {kind}\nitems:\n");
     for name in names {
         text += &format!("  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {{name: {name}}}\n    data: {{list: \"{}\"}}\n", names.len());
     }
@@ -62,7 +61,7 @@ scenarios! {
     }
     moved_to_another_namespace [helm_3 helm_4] {
         state: |side| {
-            side.apply(&namespace("for the move"), &[]);
+            side.apply(&namespace("for-the-move"), &[]);
             side.install(config_map("a", "1"));
             side.upgrade(elsewhere("1"));
         },
@@ -129,8 +128,8 @@ scenarios! {
     }
     list_kinds [helm_3 helm_4] {
         state: |side| {
-            side.install(list("List", &["a", "b"]) + &list("ConfigMapList", &["x"]));
-            side.upgrade(list("List", &["a", "c", "d"]) + &list("ConfigMapList", &["x", "y"]));
+            side.install(list("List", &["a", "b"]) + &list("ConfigMapList", &["u"]));
+            side.upgrade(list("List", &["a", "c", "d"]) + &list("ConfigMapList", &["u", "v"]));
         },
     }
     namespace_changed [helm_3 helm_4] {
