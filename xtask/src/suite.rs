@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, from formatting to the end-to-end tests on a cluster.
 //!
-//! Test targets `tests/e2e` run on a simulated cluster, `tests/full` on one with a real kubelet; every
-//! other target needs none. A stage that fails does not hide the later ones, except that nothing
+//! Test targets `tests/e2e` and `tests/parity` run on a simulated cluster, `tests/full` on one with a real kubelet;
+//! every other target needs none. A stage that fails does not hide the later ones, except that nothing
 //! more is tried when the build itself is broken.
 
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ use clap::Args;
 use crate::cluster::{self, KUBECONFIG_VARIABLE, Mode, Temporary};
 use crate::{folders, process, screen, tools};
 
-/// Test target whose tests need a cluster.
-const SIMULATED_TARGET: &str = "e2e";
+/// Test targets whose tests need a cluster.
+const SIMULATED_TARGETS: [&str; 2] = ["e2e", "parity"];
 /// Test target whose tests need real containers.
 const FULL_TARGET: &str = "full";
 /// Tells tests where the pinned `helm3`, `helm4`, `kubectl` and krew are.
@@ -86,20 +86,22 @@ impl Suite {
             self.stage("tests without a cluster", tests)?;
             self.stage("documentation examples", cargo(&["test", "--workspace", "--doc"]))?;
         }
-        if targets.contains(SIMULATED_TARGET) {
-            self.cluster_stage(Mode::Sim, SIMULATED_TARGET, arguments)?;
+        let simulated: Vec<&str> =
+            SIMULATED_TARGETS.into_iter().filter(|target| targets.contains(*target)).collect();
+        if !simulated.is_empty() {
+            self.cluster_stage(Mode::Sim, &simulated, arguments)?;
         }
         if targets.contains(FULL_TARGET) {
             match cluster::missing_for(Mode::Full) {
-                None => self.cluster_stage(Mode::Full, FULL_TARGET, arguments)?,
+                None => self.cluster_stage(Mode::Full, &[FULL_TARGET], arguments)?,
                 Some(reason) => self.leave_out(&reason)?,
             }
         }
         Ok(())
     }
 
-    /// Runs the tests of one target on a cluster of their own.
-    fn cluster_stage(&mut self, mode: Mode, target: &str, arguments: &TestArguments) -> Result<()> {
+    /// Runs the tests of these targets, one target after the other, on a cluster of their own.
+    fn cluster_stage(&mut self, mode: Mode, targets: &[&str], arguments: &TestArguments) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -114,7 +116,10 @@ impl Suite {
                 return Ok(());
             }
         };
-        let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", "--test", target]);
+        let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+        for target in targets {
+            tests.args(["--test", target]);
+        }
         tests
             .env(KUBECONFIG_VARIABLE, &temporary.kubeconfig)
             .env(TOOLS_VARIABLE, &tools.folder)
@@ -228,7 +233,7 @@ fn test_targets() -> Result<BTreeSet<String>> {
 }
 
 fn needs_cluster(target: &str) -> bool {
-    target == SIMULATED_TARGET || target == FULL_TARGET
+    SIMULATED_TARGETS.contains(&target) || target == FULL_TARGET
 }
 
 /// The numbers in the line with which the test harness ends a target:

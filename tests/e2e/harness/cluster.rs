@@ -50,7 +50,8 @@ impl Cluster {
         Self::connect(self.kubeconfig.clone(), self.tools.clone(), self.namespace.clone())
     }
 
-    fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
+    /// Sends one request; `kind` is the type of the body.
+    pub fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request =
             Request::builder().method(method).uri(path).header("content-type", kind).body(bytes).unwrap();

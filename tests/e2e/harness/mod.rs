@@ -41,6 +41,12 @@ impl Test {
     pub fn begin() -> Option<Self> {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("test").to_owned();
+        // The last part of the path is the test's own name.
+        Self::named(name.rsplit("::").next().unwrap_or("test"))
+    }
+
+    /// Begins a test under a name of its own.
+    pub fn named(name: &str) -> Option<Self> {
         let variable =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let kubeconfig = variable("KUBECTL_ROLLBACK_TEST_KUBECONFIG");
@@ -50,8 +56,8 @@ impl Test {
             return None;
         };
         let permit = Permit::take();
-        // The last part of the path is the test's own name; a namespace has at most 63 characters.
-        let own = name.rsplit("::").next().unwrap_or("test").replace('_', "-");
+        // A namespace has at most 63 characters, and a test may have several that end differently.
+        let own = name.replace('_', "-");
         let namespace =
             format!("e2e-{}-{}", own.chars().take(45).collect::<String>().trim_end_matches('-'), unique());
         let cluster = Cluster::connect(kubeconfig, tools, namespace.clone());
