@@ -219,7 +219,8 @@ async fn apply_all(
     let mut failures = Vec::new();
     for wave in writes.chunk_by(|left, right| left.key.kind == right.key.kind) {
         interrupted(context)?;
-        let answers = join_all(wave.iter().map(|step| persist(context, || write(context, rollback, step)))).await;
+        let answers =
+            join_all(wave.iter().map(|step| persist(context, || write(context, rollback, step)))).await;
         for (step, answer) in wave.iter().zip(answers) {
             let done = match answer {
                 Ok(applied) => {
@@ -242,10 +243,11 @@ async fn apply_all(
     }
     for wave in deletes.chunk_by(|left, right| left.key.kind == right.key.kind) {
         interrupted(context)?;
-        let answers =
-            join_all(wave.iter().map(|step| {
-            persist(context, || delete(context, rollback, &step.key, step.uid.as_deref()))
-        })).await;
+        let answers = join_all(
+            wave.iter()
+                .map(|step| persist(context, || delete(context, rollback, &step.key, step.uid.as_deref()))),
+        )
+        .await;
         for (step, answer) in wave.iter().zip(answers) {
             let done = match answer {
                 Ok(()) => Done::Deleted,

@@ -15,15 +15,13 @@ pub struct Difference {
 }
 
 /// All of them.
-pub const KNOWN: &[Difference] = &[
-    Difference {
-        name: "autoscaler-keeps-its-number",
-        when: "an autoscaler owns the replicas and the manifest names a number",
-        helm: "resets the workload to the manifest's number; an autoscaler brings it back later, under load too late",
-        ours: "sends the number that runs",
-        why: "the manifest's number is where the autoscaler started, not what the load needs (helm#12650)",
-    },
-];
+pub const KNOWN: &[Difference] = &[Difference {
+    name: "autoscaler-keeps-its-number",
+    when: "an autoscaler owns the replicas and the manifest names a number",
+    helm: "resets the workload to the manifest's number; an autoscaler brings it back later, under load too late",
+    ours: "sends the number that runs",
+    why: "the manifest's number is where the autoscaler started, not what the load needs (helm#12650)",
+}];
 
 /// A difference by its name.
 pub fn find(name: &str) -> Option<&'static Difference> {
