@@ -7,6 +7,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use kube::core::{ApiResource, Request, Resource};
 use serde_json::{Value, json};
 
+use super::fit::fitted;
 use super::{Applied, ApplyError, ObjectTarget, Transition, body, differs, read, surplus};
 use crate::plan::fields::FieldSet;
 
@@ -103,10 +104,19 @@ async fn send_apply(
 ) -> Result<Value, ApplyError> {
     let parameters =
         PatchParams { force: true, field_manager: Some(writer.to_owned()), ..PatchParams::default() };
-    let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
-        .patch(target.name, &parameters, &Patch::Apply(object))
-        .map_err(kube::Error::BuildRequest)?;
-    Ok(client.request(request).await?)
+    let mut object = object.clone();
+    loop {
+        let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
+            .patch(target.name, &parameters, &Patch::Apply(&object))
+            .map_err(kube::Error::BuildRequest)?;
+        match client.request(request).await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => match fitted(&object, &error) {
+                Some(fitted) => object = fitted,
+                None => return Err(error.into()),
+            },
+        }
+    }
 }
 
 /// Replaces the whole object by its target (`--force-replace`): what others have added goes as well, except for what the

@@ -118,7 +118,9 @@ impl Node {
                 Some(below) => node.without_empty(below, known),
                 None => node.clone(),
             };
-            kept.below.insert(key.clone(), node);
+            if !node.is_nothing() {
+                kept.below.insert(key.clone(), node);
+            }
         }
         kept
     }

@@ -50,7 +50,13 @@ impl Cluster {
         Self::connect(self.kubeconfig.clone(), self.tools.clone(), self.namespace.clone())
     }
 
-    fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
+    /// What the library answers when it is given a client of this cluster.
+    pub fn ask<F: Future>(&self, question: impl FnOnce(Client) -> F) -> F::Output {
+        self.runtime.block_on(question(self.client.clone()))
+    }
+
+    /// One request, `kind` being its content type.
+    pub fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request =
             Request::builder().method(method).uri(path).header("content-type", kind).body(bytes).unwrap();
