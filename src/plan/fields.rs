@@ -108,7 +108,7 @@ impl FieldSet {
     /// Every field as a path in words, for people: `spec.template.spec.containers[app].image`.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
-        self.node().names(String::new(), &mut names);
+        self.node().names("", &mut names);
         names
     }
 }

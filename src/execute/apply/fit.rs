@@ -26,12 +26,8 @@ pub fn fitted(object: &Value, error: &kube::Error) -> Option<Value> {
 fn fitted_to(object: &Value, message: &str) -> Option<Value> {
     let mut fitted = object.clone();
     for line in message.lines() {
-        let Some(start) =
-            line.find(|sign| sign == '.').filter(|start| line[..*start].ends_with([' ', ':']) || *start == 0)
-        else {
-            continue;
-        };
-        let line = &line[start..];
+        let Some(start) = line.find(" .") else { continue };
+        let line = &line[start + 1..];
         if let Some(path) = line.strip_suffix(": field not declared in schema") {
             remove(&mut fitted, &steps(path)?);
         } else if let Some((path, key)) = line.split_once(": duplicate entries for key ") {
@@ -156,23 +152,23 @@ mod tests {
         .spec.template.spec.containers[name=\"app\"].ports: duplicate entries for key [containerPort=80,protocol=\"TCP\"]\n  \
         .spec.template.spec.containers[name=\"app\"].nope: field not declared in schema";
 
-    fn object(pod: Value) -> Value {
+    fn object(pod: &Value) -> Value {
         json!({"kind": "Deployment", "spec": {"template": {"spec": pod}}})
     }
 
     #[test]
     fn what_the_server_does_not_know_is_left_out() {
-        let before = object(json!({"nope": 1, "nodeName": "a"}));
-        assert_eq!(fitted_to(&before, UNKNOWN), Some(object(json!({"nodeName": "a"}))));
+        let before = object(&json!({"nope": 1, "nodeName": "a"}));
+        assert_eq!(fitted_to(&before, UNKNOWN), Some(object(&json!({"nodeName": "a"}))));
     }
 
     #[test]
     fn of_two_items_with_one_key_the_last_counts() {
-        let before = object(json!({"containers": [
+        let before = object(&json!({"containers": [
             {"name": "app", "env": [{"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}]},
             {"name": "side", "env": [{"name": "A", "value": "1"}]},
         ]}));
-        let after = object(json!({"containers": [
+        let after = object(&json!({"containers": [
             {"name": "app", "env": [{"name": "B"}, {"name": "A", "value": "2"}]},
             {"name": "side", "env": [{"name": "A", "value": "1"}]},
         ]}));
@@ -182,8 +178,8 @@ mod tests {
     #[test]
     fn several_complaints_at_once() {
         let ports = json!([{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "name": "b"}]);
-        let before = object(json!({"containers": [{"name": "app", "nope": true, "ports": ports}]}));
-        let after = object(json!({"containers": [{"name": "app", "ports": [
+        let before = object(&json!({"containers": [{"name": "app", "nope": true, "ports": ports}]}));
+        let after = object(&json!({"containers": [{"name": "app", "ports": [
             {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "name": "b"},
         ]}]}));
         assert_eq!(fitted_to(&before, PORTS), Some(after));
@@ -191,7 +187,7 @@ mod tests {
 
     #[test]
     fn other_complaints_stay() {
-        let before = object(json!({"containers": [{"name": "app", "env": [{"name": "A", "value": 5}]}]}));
+        let before = object(&json!({"containers": [{"name": "app", "env": [{"name": "A", "value": 5}]}]}));
         let message = "failed to create typed patch object (n/probe; apps/v1, Kind=Deployment): \
             .spec.template.spec.containers[name=\"app\"].env[name=\"A\"].value: expected string, got &value.valueUnstructured{Value:5}";
         assert_eq!(fitted_to(&before, message), None);

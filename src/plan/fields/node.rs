@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// The paths of all members in words.
-    pub fn names(&self, path: String, names: &mut Vec<String>) {
+    pub fn names(&self, path: &str, names: &mut Vec<String>) {
         for (key, node) in &self.below {
             let path = match key.strip_prefix("f:") {
                 Some(field) if path.is_empty() => field.to_owned(),
@@ -138,7 +138,7 @@ impl Node {
             if node.member && node.below.is_empty() {
                 names.push(path.clone());
             }
-            node.names(path, names);
+            node.names(&path, names);
         }
     }
 }

@@ -147,7 +147,9 @@ pub fn rewrite(live: &Value, writer: &str, removals: &FieldSet, target: &Value) 
         applied = Node::root(FieldSet::path(&["f:metadata", "f:annotations", RELEASE_NAME]).as_value());
     }
     let mut kept = Node::default();
-    others.iter().for_each(|entry| kept.union(&fields_of(entry)));
+    for entry in &others {
+        kept.union(&fields_of(entry));
+    }
     let strangers = strangers(&applied, Some(&kept), Some(target), live);
     let mut entry = json!({
         "manager": writer,

@@ -54,7 +54,7 @@ pub fn content(object: &Value) -> Value {
 }
 
 /// Who owns fields of the object itself, and which.
-fn owners(object: &Value) -> Vec<Value> {
+pub fn owners(object: &Value) -> Vec<Value> {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     entries
         .into_iter()
