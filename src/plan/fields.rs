@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub use merge::merged;
 use node::Node;
-pub use ownership::{Rewrite, dropped, release_entry, release_writer, rewrite, writer_of};
+pub use ownership::{Rewrite, dropped, entries, release_entry, release_writer, rewrite, writer_of};
 
 /// A set of fields in the form of `managedFields[].fieldsV1`: `f:` a field, `k:` an item of a list by its keys, `v:` an
 /// item of a set by its value, `.` the thing itself where something below it is in the set too.
@@ -108,7 +108,7 @@ impl FieldSet {
     /// Every field as a path in words, for people: `spec.template.spec.containers[app].image`.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
-        self.node().names(String::new(), &mut names);
+        self.node().names("", &mut names);
         names
     }
 }
@@ -155,6 +155,10 @@ fn removed_below<'a>(newer: &'a Node, target: Option<&Node>, path: &mut Vec<&'a 
             removed.below.insert(key.clone(), found);
         }
     }
+    // The server stores this one under two names, and takes the one from the other.
+    if removed.below.contains_key("f:serviceAccountName") {
+        removed.below.insert("f:serviceAccount".to_owned(), Node::member());
+    }
     removed
 }
 
@@ -176,5 +180,7 @@ fn has_shared_below(node: &Node) -> bool {
     })
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -27,12 +27,22 @@ pub enum ApplyError {
     #[error("somebody else keeps changing it: {0}")]
     Conflict(String),
     /// The object is gone, or its namespace or kind is.
-    #[error("it does not exist any more")]
+    #[error("it, its namespace or its kind does not exist")]
     Gone,
     /// Anything else.
     #[error(transparent)]
     Other(kube::Error),
 }
+
+/// How API servers say that a field cannot be changed; `updates to … are forbidden` beside these.
+const UNCHANGEABLE: [&str; 6] = [
+    "immutable",
+    "may not change",
+    "may not be changed",
+    "cannot be changed",
+    "cannot change",
+    "can not be less than",
+];
 
 impl ApplyError {
     /// Whether the server will say the same again: trying is of no use.
@@ -55,7 +65,8 @@ impl ApplyError {
     pub fn is_immutable(&self) -> bool {
         let says = |text: &str| {
             let text = text.to_lowercase();
-            text.contains("immutable") || text.contains("updates to") && text.contains("forbidden")
+            UNCHANGEABLE.iter().any(|words| text.contains(words))
+                || text.contains("updates to") && text.contains("forbidden")
         };
         match self {
             Self::Refused { message, causes } => {
@@ -106,16 +117,21 @@ fn refused(status: &kube::core::Status) -> ApplyError {
 
 /// A message of the API server without the value that it quotes: whole pod templates, environment included.
 fn without_value(message: &str) -> String {
+    if let Some((start, _)) = message.split_once(", got &value") {
+        return start.to_owned();
+    }
     let quoting = ["Invalid value: ", "Unsupported value: ", "Duplicate value: "];
     let Some((start, quote)) = quoting.iter().find_map(|quote| Some((message.find(quote)?, quote))) else {
         return message.to_owned();
     };
     let kept = &message[..start];
-    let label = quote.trim_end_matches(": ");
-    match message[start + quote.len()..].rsplit_once(": ") {
-        Some((_, reason)) => format!("{kept}{reason}"),
-        None => format!("{kept}{}", label.to_lowercase()),
-    }
+    let quoted = &message[start + quote.len()..];
+    let reason = match (quoted.find("supported values: "), quoted.rsplit_once(": ")) {
+        (Some(start), _) => &quoted[start..],
+        (None, Some((_, reason))) => reason,
+        (None, None) => return format!("{kept}{}", quote.trim_end_matches(": ").to_lowercase()),
+    };
+    format!("{kept}{reason}")
 }
 
 #[cfg(test)]
@@ -124,9 +140,38 @@ mod tests {
 
     #[test]
     fn values_are_not_repeated() {
-        let message = "Invalid value: core.PodTemplateSpec{Env:[]core.EnvVar{Name:\"A\", Value:\"x: y\"}}: field is immutable";
-        assert_eq!(without_value(message), "field is immutable");
-        assert_eq!(without_value("Duplicate value: \"hunter2\""), "duplicate value");
-        assert_eq!(without_value("Required value: must be there"), "Required value: must be there");
+        for (message, shown) in [
+            (
+                "Invalid value: core.PodTemplateSpec{Env:[]core.EnvVar{Name:\"A\", Value:\"x: y\"}}: field is immutable",
+                "field is immutable",
+            ),
+            ("Duplicate value: \"hunter2\"", "duplicate value"),
+            (
+                "Unsupported value: \"hunter2\": supported values: \"a\", \"b\"",
+                "supported values: \"a\", \"b\"",
+            ),
+            (".data.a: expected string, got &value.valueUnstructured{Value:5}", ".data.a: expected string"),
+            ("Required value: must be there", "Required value: must be there"),
+        ] {
+            assert_eq!(without_value(message), shown);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_told_from_what_is_not_valid() {
+        for (message, immutable) in [
+            ("field is immutable", true),
+            ("updates to statefulset spec for fields other than 'replicas' are forbidden", true),
+            ("spec is immutable after creation except resources.requests", true),
+            ("cannot change roleRef", true),
+            ("may not change once set", true),
+            ("field can not be less than status.capacity", true),
+            ("Required value", false),
+            ("may not specify more than 1 handler type", false),
+        ] {
+            let cause = Cause { field: "spec".into(), message: message.into() };
+            let error = ApplyError::Refused { message: String::new(), causes: vec![cause] };
+            assert_eq!(error.is_immutable(), immutable, "{message}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 mod body;
 mod error;
+mod fit;
 mod probe;
 mod write;
 
@@ -11,7 +12,7 @@ use kube::Client;
 use kube::core::{ApiResource, DynamicObject, Request, Resource};
 use serde_json::Value;
 
-use crate::plan::fields::{FieldSet, Rewrite, dropped, merged, removals, rewrite, writer_of};
+use crate::plan::fields::{FieldSet, Rewrite, dropped, entries, merged, removals, rewrite, writer_of};
 use crate::preflight::dry_run;
 
 pub use error::{ApplyError, Cause};
@@ -72,9 +73,7 @@ pub async fn preview(
     live: Option<&Value>,
 ) -> Result<Preview, ApplyError> {
     let Some(live) = live else {
-        let object = body::desired(target);
-        let created =
-            dry_run::apply_probe(client, target.resource, target.namespace, &object, target.writer).await?;
+        let created = preview_creation(client, target).await?;
         return Ok(Preview {
             after: without_managed_fields(created),
             created: true,
@@ -82,8 +81,8 @@ pub async fn preview(
             removed: FieldSet::default(),
         });
     };
-    let object = body::desired(target);
-    let fields = probe::field_set(client, target, &object).await?;
+    let probed = probe::probe(client, target.resource, target.namespace, body::desired(target)).await?;
+    let (object, fields) = (probed.object, probed.fields);
     let surplus = surplus(client, target, Some(&fields)).await?;
     let mut live = live.clone();
     let mut attempt = 1;
@@ -125,6 +124,21 @@ pub async fn preview_replace(
     Ok(Preview { after, created: false, changed, removed: FieldSet::default() })
 }
 
+async fn preview_creation(client: &Client, target: &ObjectTarget<'_>) -> Result<Value, ApplyError> {
+    let mut object = body::desired(target);
+    loop {
+        let answer =
+            dry_run::apply_probe(client, target.resource, target.namespace, &object, target.writer).await;
+        match answer {
+            Ok(created) => return Ok(created),
+            Err(error) => match fit::fitted(&object, &error) {
+                Some(fitted) => object = fitted,
+                None => return Err(error.into()),
+            },
+        }
+    }
+}
+
 /// What newer revisions may have left in an object: the fields of their manifests that the target lacks. Asks the
 /// server only where there are newer versions of the object.
 async fn surplus(
@@ -140,8 +154,8 @@ async fn surplus(
     let fields = if let Some(fields) = fields {
         fields
     } else {
-        probed = probe::field_set(client, target, &body::desired(target)).await?;
-        &probed
+        probed = probe::probe(client, target.resource, target.namespace, body::desired(target)).await?;
+        &probed.fields
     };
     Ok(removals(&newer, fields))
 }
@@ -154,10 +168,8 @@ struct Transition {
 
 impl Transition {
     fn new(target: &ObjectTarget<'_>, object: &Value, live: &Value, surplus: &FieldSet) -> Self {
-        let entries = managed_fields(live);
-        let writer = writer_of(entries, target.writer);
-        let api_version = object["apiVersion"].as_str().unwrap_or_default();
-        let rewrite = rewrite(entries, &writer, api_version, &surplus.within(live), object);
+        let writer = writer_of(entries(live), target.writer);
+        let rewrite = rewrite(live, &writer, &surplus.within(live), object);
         Self { writer, rewrite }
     }
 
@@ -175,11 +187,6 @@ impl Transition {
         kept.push(fields.clone());
         dropped(&own, &kept)
     }
-}
-
-/// The entries of an object's `managedFields`.
-fn managed_fields(object: &Value) -> &[Value] {
-    object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Reads the object as plain JSON: a typed structure would lose what it does not know. `None` where there is none.

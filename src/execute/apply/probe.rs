@@ -9,20 +9,37 @@ use kube::Client;
 use kube::core::{ApiResource, Status};
 use serde_json::Value;
 
-use super::{ApplyError, ObjectTarget, body, managed_fields};
-use crate::plan::fields::FieldSet;
+use super::fit::fitted;
+use super::{ApplyError, ObjectTarget, body};
+use crate::plan::fields::{FieldSet, entries};
 use crate::preflight::dry_run;
 
 /// The field manager of probes.
 const MANAGER: &str = "kubectl-rollback-probe";
 
-/// The field set of the target.
-pub async fn field_set(
+/// A manifest as server-side apply takes it, with its field set.
+pub struct Probed {
+    pub object: Value,
+    pub fields: FieldSet,
+}
+
+/// Asks about one manifest. What of it server-side apply refuses, but a plain update takes, is left out
+/// ([`fitted`]).
+pub async fn probe(
     client: &Client,
-    target: &ObjectTarget<'_>,
-    object: &Value,
-) -> Result<FieldSet, ApplyError> {
-    Ok(ask(client, target.resource, target.namespace, object).await?)
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    mut object: Value,
+) -> Result<Probed, ApplyError> {
+    loop {
+        match ask(client, resource, namespace, &object).await {
+            Ok(fields) => return Ok(Probed { object, fields }),
+            Err(error) => match fitted(&object, &error) {
+                Some(fitted) => object = fitted,
+                None => return Err(error.into()),
+            },
+        }
+    }
 }
 
 /// The field sets of all newer versions of the object. One that the server does not accept never became part of the
@@ -34,13 +51,13 @@ pub async fn newer_field_sets(
     let answers = join_all(target.newer.iter().map(|newer| async move {
         let object = body::desired(&ObjectTarget { target: newer, ..*target });
         let resource = resource_of(target.resource, &object);
-        ask(client, &resource, target.namespace, &object).await
+        probe(client, &resource, target.namespace, object).await
     }))
     .await;
     let mut sets = Vec::new();
     for answer in answers {
-        match answer.map_err(ApplyError::from) {
-            Ok(fields) => sets.push(fields),
+        match answer {
+            Ok(probed) => sets.push(probed.fields),
             Err(ApplyError::Refused { .. } | ApplyError::Gone) => {}
             Err(error) => return Err(error),
         }
@@ -103,7 +120,7 @@ fn with_own_name(error: kube::Error, scratch: &Value, object: &Value) -> kube::E
 }
 
 fn own_fields(stored: &Value) -> FieldSet {
-    managed_fields(stored)
+    entries(stored)
         .iter()
         .find(|entry| entry["manager"] == MANAGER && entry["operation"] == "Apply")
         .map(|entry| FieldSet::from_value(entry["fieldsV1"].clone()))
@@ -135,7 +152,7 @@ fn path_in(object: &Value, fields: &FieldSet, path: &[String]) -> FieldSet {
 /// there, unless it is replaced as a whole; which of the two shows in the sets of those who own something in it.
 pub fn granular(fields: &FieldSet, object: &Value, live: &Value, surplus: &FieldSet) -> FieldSet {
     let mut known = surplus.clone();
-    for entry in managed_fields(live) {
+    for entry in entries(live) {
         known.union(&FieldSet::from_value(entry["fieldsV1"].clone()));
     }
     fields.without_empty(object, &known)

@@ -7,8 +7,9 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use kube::core::{ApiResource, Request, Resource};
 use serde_json::{Value, json};
 
+use super::fit::fitted;
 use super::{Applied, ApplyError, ObjectTarget, Transition, body, differs, read, surplus};
-use crate::plan::fields::FieldSet;
+use crate::plan::fields::{FieldSet, entries};
 
 /// Attempts per object: controllers write the status of a workload all the time during a rollout.
 const ATTEMPTS: u32 = 8;
@@ -61,16 +62,26 @@ async fn update(
     surplus: &FieldSet,
 ) -> Result<Applied, ApplyError> {
     let transition = Transition::new(target, object, live, surplus);
-    let mut version = live["metadata"]["resourceVersion"].clone();
-    if transition.rewrite.changed {
-        let rewritten =
-            rewrite_managed_fields(client, target, live, transition.rewrite.managed_fields).await?;
-        version = rewritten["metadata"]["resourceVersion"].clone();
-    }
+    let rewritten = if transition.rewrite.changed {
+        Some(rewrite_managed_fields(client, target, live, &transition.rewrite.managed_fields).await?)
+    } else {
+        None
+    };
     let mut object = object.clone();
-    object["metadata"]["resourceVersion"] = version;
-    let stored = send_apply(client, target, &object, &transition.writer).await?;
-    Ok(Applied { created: false, changed: differs(live, &stored), object: stored })
+    object["metadata"]["resourceVersion"] =
+        rewritten.as_ref().unwrap_or(live)["metadata"]["resourceVersion"].clone();
+    match send_apply(client, target, &object, &transition.writer).await {
+        Ok(stored) => Ok(Applied { created: false, changed: differs(live, &stored), object: stored }),
+        Err(error) => {
+            let is_final = matches!(error, ApplyError::Refused { .. } | ApplyError::Forbidden(_));
+            if let (Some(rewritten), true) = (rewritten, is_final) {
+                // No value has changed, and who owns what is put back as well. Where that fails, the release owns what
+                // it would have taken out, which does no harm.
+                let _ = rewrite_managed_fields(client, target, &rewritten, entries(live)).await;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Replaces the `managedFields` of an object that is still as it was read.
@@ -78,7 +89,7 @@ async fn rewrite_managed_fields(
     client: &Client,
     target: &ObjectTarget<'_>,
     live: &Value,
-    managed_fields: Vec<Value>,
+    managed_fields: &[Value],
 ) -> Result<Value, ApplyError> {
     let patch = json!([
         {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
@@ -103,10 +114,19 @@ async fn send_apply(
 ) -> Result<Value, ApplyError> {
     let parameters =
         PatchParams { force: true, field_manager: Some(writer.to_owned()), ..PatchParams::default() };
-    let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
-        .patch(target.name, &parameters, &Patch::Apply(object))
-        .map_err(kube::Error::BuildRequest)?;
-    Ok(client.request(request).await?)
+    let mut object = object.clone();
+    loop {
+        let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
+            .patch(target.name, &parameters, &Patch::Apply(&object))
+            .map_err(kube::Error::BuildRequest)?;
+        match client.request(request).await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => match fitted(&object, &error) {
+                Some(fitted) => object = fitted,
+                None => return Err(error.into()),
+            },
+        }
+    }
 }
 
 /// Replaces the whole object by its target (`--force-replace`): what others have added goes as well, except for what the

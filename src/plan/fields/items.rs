@@ -46,6 +46,19 @@ impl ItemKey {
         fits.min().map(|(_, index)| index)
     }
 
+    /// The key that another item of the same list has; `None` where it lacks a key field.
+    pub fn of(&self, item: &Value) -> Option<String> {
+        match self {
+            Self::Fields(fields) => {
+                let keys: Option<Map<String, Value>> =
+                    fields.keys().map(|name| Some((name.clone(), item.get(name)?.clone()))).collect();
+                Some(format!("k:{}", Value::Object(keys?)))
+            }
+            Self::Value(_) => Some(format!("v:{item}")),
+            Self::Index(_) => None,
+        }
+    }
+
     /// For people: the first key's value.
     pub fn name(&self) -> String {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -12,7 +12,10 @@ use super::node::Node;
 /// What the object becomes: `live` with the target's fields by path, minus `gone` (everything below included).
 /// Fields that `target_fields` does not name stay as they are live, `metadata.name` and what the server sets among them.
 pub fn merged(live: &Value, target: &Value, target_fields: &FieldSet, gone: &FieldSet) -> Value {
-    let mut object = merge(Some(live), target, &target_fields.node());
+    let mut object = match target.as_object() {
+        Some(target) => Value::Object(merge_fields(Some(live), target, &target_fields.node())),
+        None => live.clone(),
+    };
     remove(&mut object, &gone.node());
     object
 }

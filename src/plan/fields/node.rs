@@ -118,13 +118,15 @@ impl Node {
                 Some(below) => node.without_empty(below, known),
                 None => node.clone(),
             };
-            kept.below.insert(key.clone(), node);
+            if !node.is_nothing() {
+                kept.below.insert(key.clone(), node);
+            }
         }
         kept
     }
 
     /// The paths of all members in words.
-    pub fn names(&self, path: String, names: &mut Vec<String>) {
+    pub fn names(&self, path: &str, names: &mut Vec<String>) {
         for (key, node) in &self.below {
             let path = match key.strip_prefix("f:") {
                 Some(field) if path.is_empty() => field.to_owned(),
@@ -136,7 +138,7 @@ impl Node {
             if node.member && node.below.is_empty() {
                 names.push(path.clone());
             }
-            node.names(path, names);
+            node.names(&path, names);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::items::ItemKey;
 use super::node::{Node, value_below};
 use super::{FieldSet, SHARED_MAPS, is_item};
 
@@ -14,9 +15,26 @@ const RELEASE_NAME: &str = "f:meta.helm.sh/release-name";
 /// Where the replicas are in a field set.
 const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
 
-/// Fields of `metadata` that only ever belong to whoever put an item there: the server's own admission adds finalizers
-/// in the name of whoever creates an object.
-const NEVER_MOVED: [[&str; 2]; 2] = [["f:metadata", "f:finalizers"], ["f:metadata", "f:ownerReferences"]];
+/// Fields that stay with whoever has them, by kind; no kind stands for all of them. The server or a controller once set
+/// them and nobody may change them, but they can be owned: by who restored a backup, for one. An apply that dropped them
+/// would be refused, or take a finalizer off.
+const NEVER_MOVED: [(&str, &[&str]); 15] = [
+    ("", &["f:metadata", "f:finalizers"]),
+    ("", &["f:metadata", "f:ownerReferences"]),
+    ("Job", &["f:spec", "f:selector"]),
+    ("Job", &["f:spec", "f:template", "f:metadata", "f:labels", "f:batch.kubernetes.io/controller-uid"]),
+    ("Job", &["f:spec", "f:template", "f:metadata", "f:labels", "f:batch.kubernetes.io/job-name"]),
+    ("Job", &["f:spec", "f:template", "f:metadata", "f:labels", "f:controller-uid"]),
+    ("Job", &["f:spec", "f:template", "f:metadata", "f:labels", "f:job-name"]),
+    ("PersistentVolume", &["f:spec", "f:claimRef"]),
+    ("PersistentVolumeClaim", &["f:spec", "f:storageClassName"]),
+    ("PersistentVolumeClaim", &["f:spec", "f:volumeMode"]),
+    ("PersistentVolumeClaim", &["f:spec", "f:volumeName"]),
+    ("Service", &["f:spec", "f:clusterIP"]),
+    ("Service", &["f:spec", "f:clusterIPs"]),
+    ("Service", &["f:spec", "f:ipFamilies"]),
+    ("ServiceAccount", &["f:secrets"]),
+];
 
 /// New `managedFields` of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +43,11 @@ pub struct Rewrite {
     pub managed_fields: Vec<Value>,
     /// Whether they differ from what the object has.
     pub changed: bool,
+}
+
+/// The entries of an object's `managedFields`.
+pub fn entries(object: &Value) -> &[Value] {
+    object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Whether an entry is about a subresource (`status`, `scale`).
@@ -77,13 +100,10 @@ pub fn writer_of(managed_fields: &[Value], release_writer: &str) -> String {
 ///   does not exist in the target's version is ignored by the server.
 /// - `spec.replicas` that the target does not render belongs to nobody: an apply would reset it to the default.
 /// - Entries of subresources stay as they are.
-pub fn rewrite(
-    managed_fields: &[Value],
-    writer: &str,
-    api_version: &str,
-    removals: &FieldSet,
-    target: &Value,
-) -> Rewrite {
+/// - Where `managedFields` were cleared, what other people added to lists and maps belongs to nobody. It gets an entry
+///   where it would vanish together with its list, under the name that the server gives to such fields.
+pub fn rewrite(live: &Value, writer: &str, removals: &FieldSet, target: &Value) -> Rewrite {
+    let managed_fields = entries(live);
     let removals = removals.node();
     let mut applied = Node::default();
     let mut others: Vec<Value> = Vec::with_capacity(managed_fields.len() + 1);
@@ -126,10 +146,15 @@ pub fn rewrite(
         // Without an entry of its own the server would give everything to one called `before-first-apply`.
         applied = Node::root(FieldSet::path(&["f:metadata", "f:annotations", RELEASE_NAME]).as_value());
     }
+    let mut kept = Node::default();
+    for entry in &others {
+        kept.union(&fields_of(entry));
+    }
+    let strangers = strangers(&applied, Some(&kept), Some(target), live);
     let mut entry = json!({
         "manager": writer,
         "operation": "Apply",
-        "apiVersion": api_version,
+        "apiVersion": target["apiVersion"],
         "fieldsType": "FieldsV1",
         "fieldsV1": applied.write(),
     });
@@ -137,6 +162,9 @@ pub fn rewrite(
         entry["time"] = json!(time);
     }
     others.insert(place.unwrap_or(0), entry);
+    if !strangers.is_nothing() {
+        give(&mut others, &strangers, &target["apiVersion"]);
+    }
     let changed = !is_same(managed_fields, &others);
     Rewrite { managed_fields: others, changed }
 }
@@ -158,8 +186,9 @@ fn is_same(before: &[Value], after: &[Value]) -> bool {
 /// What of an entry goes to the release's `Apply` entry.
 fn movable(fields: &Node, target: &Value, removals: &Node, is_writer: bool) -> Node {
     let mut moved = fields.clone();
-    for path in NEVER_MOVED {
-        moved.remove(&Node::root(FieldSet::path(&path).as_value()));
+    let stays = NEVER_MOVED.iter().filter(|(kind, _)| kind.is_empty() || target["kind"] == *kind);
+    for (_, path) in stays {
+        moved.remove(&Node::root(FieldSet::path(path).as_value()));
     }
     if is_writer { moved } else { known(&moved, Some(target), Some(removals), false) }
 }
@@ -185,6 +214,63 @@ fn known(fields: &Node, target: Option<&Value>, removals: Option<&Node>, in_shar
         }
     }
     found
+}
+
+/// Gives fields to the manager that the server itself would give them to.
+fn give(entries: &mut Vec<Value>, fields: &Node, api_version: &Value) {
+    const NAME: &str = "before-first-apply";
+    let found = entries.iter_mut().find(|entry| entry["manager"] == NAME && !is_subresource(entry));
+    if let Some(entry) = found {
+        let mut all = fields_of(entry);
+        all.union(fields);
+        entry["fieldsV1"] = all.write();
+        return;
+    }
+    entries.push(json!({
+        "manager": NAME,
+        "operation": "Update",
+        "apiVersion": api_version,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields.write(),
+    }));
+}
+
+/// Items of lists and keys of shared maps in an object that nobody owns and that would vanish because the list or map
+/// goes: `own` has others of its items, and neither the target nor anybody else (`kept`) has any.
+fn strangers(own: &Node, kept: Option<&Node>, target: Option<&Value>, live: &Value) -> Node {
+    let mut found = Node::default();
+    for (key, node) in &own.below {
+        let kept = kept.and_then(|kept| kept.below.get(key));
+        let target = target.and_then(|target| value_below(target, key));
+        // An item of the release that goes goes whole.
+        let goes = is_item(key) && target.is_none() && kept.is_none_or(|kept| !kept.member);
+        let Some(value) = value_below(live, key).filter(|_| !goes) else { continue };
+        let mut below = strangers(node, kept, target, value);
+        if kept.is_none() && target.is_none() && !node.below.is_empty() {
+            below.below.extend(unnamed(key, node, value).into_iter().map(|key| (key, Node::member())));
+        }
+        if !below.is_nothing() {
+            found.below.insert(key.clone(), below);
+        }
+    }
+    found
+}
+
+/// The keys of items of a list or shared map that a set does not name.
+fn unnamed(key: &str, fields: &Node, value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(map) if SHARED_MAPS.contains(&key) => {
+            map.keys().map(|name| format!("f:{name}")).filter(|key| !fields.below.contains_key(key)).collect()
+        }
+        Value::Array(items) => {
+            let keys: Vec<ItemKey> = fields.below.keys().filter_map(|key| ItemKey::read(key)).collect();
+            let is_named =
+                |(index, item): &(usize, &Value)| keys.iter().any(|key| key.fit(*index, item).is_some());
+            let strangers = items.iter().enumerate().filter(|item| !is_named(item));
+            strangers.filter_map(|(_, item)| keys.first()?.of(item)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What an apply takes out of an object: what the manager owned before (`own`) and neither the target nor anybody else

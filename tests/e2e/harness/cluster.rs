@@ -50,7 +50,12 @@ impl Cluster {
         Self::connect(self.kubeconfig.clone(), self.tools.clone(), self.namespace.clone())
     }
 
-    /// Sends one request; `kind` is the type of the body.
+    /// What the library answers when it is given a client of this cluster.
+    pub fn ask<F: Future>(&self, question: impl FnOnce(Client) -> F) -> F::Output {
+        self.runtime.block_on(question(self.client.clone()))
+    }
+
+    /// One request, `kind` being its content type.
     pub fn send(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let request =

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod helm;
+mod objects;
 mod plain;
 mod platform;
 mod program;
@@ -19,6 +20,7 @@ use serde_json::json;
 
 pub use cluster::Cluster;
 pub use helm::Helm;
+pub use objects::{content, owned, owners};
 pub use plain::{deployment, stateful_set};
 pub use platform::{INFRASTRUCTURE, Release, SERVICES, all_tags, broken_tags, merge, random_tag};
 pub use program::{Run, Running};
