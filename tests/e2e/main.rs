@@ -12,6 +12,7 @@ mod diagnosis;
 mod failed_target;
 mod guards;
 mod helm_afterwards;
+mod hooks;
 mod interruption;
 mod network;
 mod records;
