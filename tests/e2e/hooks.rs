@@ -10,6 +10,7 @@ use kubectl_rollback::discover::apis::Apis;
 use kubectl_rollback::execute::hooks::{HookError, HookRun, run};
 use kubectl_rollback::helm::record::Record;
 use kubectl_rollback::helm::storage::{Driver, Storage};
+use kubectl_rollback::reconcile;
 use kubectl_rollback::ui::{EventStyle, Printer, Reporter, Streams};
 use serde_json::{Value, json};
 
@@ -142,17 +143,21 @@ fn left(cluster: &Cluster) -> Vec<String> {
     ["configmaps", "jobs", "pods"].into_iter().flat_map(of).collect()
 }
 
-/// The hooks of a record without times.
-fn noted(record: &Record) -> Value {
-    let mut hooks = record.to_json()["hooks"].clone();
-    for hook in hooks.as_array_mut().unwrap() {
+/// The body of a record; of times only whether they are set.
+fn without_times(record: &Record) -> Value {
+    let blank = |value: Option<&mut Value>| {
+        if let Some(value) = value {
+            *value = json!(if *value == "" { "unset" } else { "set" });
+        }
+    };
+    let mut body = record.to_json();
+    blank(body.pointer_mut("/info/last_deployed"));
+    for hook in body["hooks"].as_array_mut().unwrap() {
         for time in ["started_at", "completed_at"] {
-            if let Some(value) = hook["last_run"].get_mut(time) {
-                *value = json!(if *value == "" { "unset" } else { "set" });
-            }
+            blank(hook["last_run"].get_mut(time));
         }
     }
-    hooks
+    body
 }
 
 fn remove_hooks(cluster: &Cluster) {
@@ -177,12 +182,16 @@ fn succeed_like(helm: Helm) {
     let (helms, helms_left) = (library.record(3), left(cluster));
     remove_hooks(cluster);
 
-    let mut ours = library.record(1);
+    let (current, target) = (library.record(2), library.record(1));
+    let now = jiff::Timestamp::now();
+    let mut ours = reconcile::rollback_record(&current, &target, 3, "Rollback to 1", now);
     library.run(&mut ours, "pre-rollback").unwrap();
     library.run(&mut ours, "post-rollback").unwrap();
     assert_eq!(left(cluster), helms_left, "the same objects are left");
     assert_eq!(helms_left, ["settings", "after", "first", "last"]);
-    assert_eq!(noted(&ours), noted(&helms), "the record says the same");
+    let closed = reconcile::rolled_back(&ours);
+    assert_eq!(without_times(&closed), without_times(&helms), "the record says the same");
+    assert_eq!(closed.labels, helms.labels);
     let created: Vec<Value> = library
         .events("Change")
         .into_iter()
