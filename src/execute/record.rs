@@ -326,7 +326,7 @@ async fn settle(
     });
     // Our record exists already, so that one more may stay; the revision that it was made from is never pruned.
     let keep: Vec<u64> = base.into_iter().chain([ours.revision]).collect();
-    for meta in history::prune(&metas, if maximum == 0 { 0 } else { maximum + 1 }, &keep) {
+    for meta in history::prune_after(&metas, ours.revision, maximum, &keep) {
         if let Err(error) = storage.delete(meta).await {
             context.warn(format!("revision {} could not be pruned: {error}", meta.revision));
         }

@@ -17,19 +17,35 @@ pub fn maximum_from_environment(value: Option<&str>) -> usize {
 /// rolled back to, and what a new record is made from), and every pending one: it is the trace of an operation that may
 /// still run.
 pub fn prune<'a>(records: &'a [RecordMeta], maximum: usize, keep: &[u64]) -> Vec<&'a RecordMeta> {
+    choose(records.iter().collect(), maximum, keep)
+}
+
+/// As [`prune`], but after revision `ours` was created, for `records` as they were listed before the others were settled: the
+/// same records go as if it had been asked before.
+pub fn prune_after<'a>(
+    records: &'a [RecordMeta],
+    ours: u64,
+    maximum: usize,
+    keep: &[u64],
+) -> Vec<&'a RecordMeta> {
+    choose(records.iter().filter(|record| record.revision != ours).collect(), maximum, keep)
+}
+
+fn choose<'a>(records: Vec<&'a RecordMeta>, maximum: usize, keep: &[u64]) -> Vec<&'a RecordMeta> {
     if maximum == 0 || records.len() < maximum {
         return Vec::new();
     }
+    // Room for the one to come.
+    let surplus = records.len() + 1 - maximum;
     let deployed =
         records.iter().filter(|record| record.status == Status::Deployed).map(|record| record.revision).max();
     let mut candidates: Vec<&RecordMeta> = records
-        .iter()
+        .into_iter()
         .filter(|record| Some(record.revision) != deployed)
         .filter(|record| !keep.contains(&record.revision) && !record.status.is_pending())
         .collect();
     candidates.sort_by_key(|record| record.revision);
-    // Room for the one to come.
-    candidates.truncate(records.len() + 1 - maximum);
+    candidates.truncate(surplus);
     candidates
 }
 
@@ -67,6 +83,19 @@ mod tests {
         assert_eq!(pruned(&["deployed", "pending-upgrade", "failed"], 1, &[]), [3]);
         // Of two deployed records, which only an accident leaves, the older may go.
         assert_eq!(pruned(&["deployed", "superseded", "deployed"], 2, &[]), [1, 2]);
+    }
+
+    #[test]
+    fn afterwards_the_same_go_as_before() {
+        // Revision 3 was deployed before ours, and Helm would not have removed it.
+        let after = records(&["superseded", "superseded", "deployed", "deployed"]);
+        let pruned = |maximum, keep: &[u64]| {
+            prune_after(&after, 4, maximum, keep).iter().map(|record| record.revision).collect::<Vec<_>>()
+        };
+        assert_eq!(pruned(1, &[1]), [2]);
+        assert_eq!(pruned(3, &[]), [1]);
+        assert_eq!(pruned(4, &[]), [0; 0]);
+        assert_eq!(pruned(0, &[]), [0; 0]);
     }
 
     #[test]

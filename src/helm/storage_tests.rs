@@ -1,8 +1,12 @@
 //! Storage against an API server that lives in memory: just enough of it to hold Secrets and ConfigMaps.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::{Compression, GzBuilder};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use kube::Client;
@@ -315,6 +319,56 @@ async fn damaged_records_are_named_and_the_others_stay_usable() {
     record sh.helm.release.v1.todo.v3 is not a release: `version` is missing
     record sh.helm.release.v1.todo.v2 cannot be read: the payload does not unpack (cut short or damaged?): unexpected end of file
     record sh.helm.release.v1.todo.v1 has no `data.release`
+    "#);
+}
+
+#[tokio::test]
+async fn every_kind_of_damage_is_named() {
+    let (server, storage) = storage(Driver::Secrets);
+    for revision in 1..=9 {
+        storage.create(&record("todo", revision, "superseded"), None, now()).await.unwrap();
+    }
+    let spoil = |revision: u64, stored: &str| {
+        let mut server = server.lock().unwrap();
+        let object = server.objects.get_mut(&object_name("todo", revision)).unwrap();
+        object["data"]["release"] = stored.into();
+    };
+    let changed = |revision: u64, pointer: &str, value: Value| {
+        let mut body = record("todo", revision, "superseded").to_json();
+        *body.pointer_mut(pointer).unwrap() = value;
+        STANDARD.encode(codec::encode(&body))
+    };
+    let whole = codec::encode(&record("todo", 2, "superseded").to_json());
+    spoil(1, "%%%");
+    spoil(2, &STANDARD.encode(&whole[..whole.len() - 9]));
+    let mut bomb = GzBuilder::new().write(Vec::new(), Compression::fast());
+    bomb.write_all(&vec![b' '; 65 * 1024 * 1024]).unwrap();
+    spoil(3, &STANDARD.encode(STANDARD.encode(bomb.finish().unwrap())));
+    spoil(4, &changed(4, "/version", json!("4")));
+    spoil(5, &changed(5, "/name", json!("other")));
+    spoil(6, &changed(6, "/info", Value::Null));
+    spoil(7, &changed(7, "/manifest", json!({"kind": "Secret", "data": "hunter2"})));
+    spoil(8, &STANDARD.encode(STANDARD.encode("\u{fffd} no JSON")));
+    let (mut messages, mut usable) = (Vec::new(), Vec::new());
+    for meta in &storage.list("todo").await.unwrap() {
+        match storage.get(meta).await {
+            Ok(stored) => usable.push(stored.record.revision()),
+            Err(error) => {
+                assert!(error.is_unreadable(), "{error}");
+                messages.push(error.to_string());
+            }
+        }
+    }
+    assert_eq!(usable, [9], "the others stay usable");
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    record sh.helm.release.v1.todo.v8 cannot be read: the payload is not JSON: expected value at line 1 column 1
+    record sh.helm.release.v1.todo.v7 is not a release: `manifest` is an object, expected a string
+    record sh.helm.release.v1.todo.v6 is not a release: `info` is missing
+    record sh.helm.release.v1.todo.v5 contradicts itself: its label `name` says "todo", its body "other"
+    record sh.helm.release.v1.todo.v4 is not a release: `version` is a string, expected a positive whole number
+    record sh.helm.release.v1.todo.v3 cannot be read: the payload unpacks to more than 64 MiB, which no Helm release does
+    record sh.helm.release.v1.todo.v2 cannot be read: the payload is not base64 (cut short or changed by hand?): Invalid padding
+    record sh.helm.release.v1.todo.v1 cannot be read: the payload is not base64 (cut short or changed by hand?): Invalid symbol 37, offset 0.
     "#);
 }
 

@@ -12,6 +12,8 @@ mod transition;
 mod values;
 
 #[cfg(test)]
+mod rollback_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod values_tests;

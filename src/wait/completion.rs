@@ -230,9 +230,10 @@ impl<'a> Waiter<'a> {
 
     fn note_answer(&mut self, report: &mut (impl FnMut(WaitEvent) + ?Sized)) {
         let now = Instant::now();
-        if let Some(before) = self.last_answer.replace(now) {
+        if let Some(before) = self.last_answer {
             self.known += now - before;
         }
+        self.last_answer = Some(now);
         if let Some((_, true)) = self.outage.take() {
             report(WaitEvent::Notice("the API server answers again".to_owned()));
         }

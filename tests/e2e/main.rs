@@ -13,6 +13,7 @@ mod failed_target;
 mod fields;
 mod guards;
 mod helm_afterwards;
+mod hooks;
 mod interruption;
 mod leftovers;
 mod network;

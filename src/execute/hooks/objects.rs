@@ -6,7 +6,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::{ApiResource, Request};
 use kube::{Error, ResourceExt};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::RoomProblem;
 use super::{ApplyMethod, EventHook, HookProblem, Run, RunKind, Runner, field};
@@ -131,7 +131,7 @@ impl Runner<'_> {
                 signal = self.context.interrupt.wait() => {
                     return Err(HookProblem::Room(RoomProblem::Interrupted(signal)));
                 }
-                () = sleep(LOOK) => {}
+                () = sleep_until(end.min(Instant::now() + LOOK)) => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The cluster as a test sees it: plain JSON over the API, and kubectl for what a person would type.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -29,13 +29,13 @@ impl Cluster {
     pub fn connect(kubeconfig: PathBuf, tools: PathBuf, namespace: String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = runtime.block_on(async {
-            let file = Kubeconfig::read_from(&kubeconfig).unwrap();
-            let config =
-                kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
-            Client::try_from(config).unwrap()
-        });
+        let client = runtime.block_on(client(&kubeconfig));
         Self { kubeconfig, tools, namespace, environment: Vec::new(), runtime, client }
+    }
+
+    /// A connection for the runtime that asks for it.
+    pub async fn new_client(&self) -> Client {
+        client(&self.kubeconfig).await
     }
 
     /// Host and port of the API server.
@@ -227,6 +227,12 @@ impl Cluster {
         writer.join().unwrap();
         output
     }
+}
+
+async fn client(kubeconfig: &Path) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
 }
 
 /// The text of a JSON string.
