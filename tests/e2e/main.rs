@@ -15,6 +15,7 @@ mod helm_afterwards;
 mod interruption;
 mod network;
 mod records;
+mod repair;
 mod restoration;
 mod scale;
 mod variants;
