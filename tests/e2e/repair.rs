@@ -304,6 +304,12 @@ fn accidents_by_hand() {
         "{run}"
     );
 
+    // The same of the newest record, over which nothing else can be done.
+    write_status(cluster, 2, "pending-upgrade", true);
+    test.run(&["reconcile", "--yes", "-o", "json"]).expect(3);
+    let run = test.run(&["repair", "--yes", "--take-over", "-o", "json"]).expect(0);
+    assert_eq!(statuses(&release), ["1 deployed", "2 failed"], "{run}");
+
     // An interrupted uninstall: Helm neither upgrades nor installs over it.
     write_status(cluster, 2, "uninstalling", false);
     write_status(cluster, 1, "superseded", false);

@@ -206,7 +206,7 @@ impl Stage {
 }
 
 fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(folders::cargo());
     command.args(arguments).current_dir(folders::repository());
     // What cargo sets for this program would reach the tests and speak of the wrong crate.
     command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
