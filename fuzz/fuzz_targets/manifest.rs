@@ -26,7 +26,8 @@ const IMAGES: [&str; 6] = [
 fuzz_target!(|data: (u8, u8, &str)| {
     let (choice, image, text) = data;
     let before = Manifest::parse(text, NAMESPACE);
-    let image: ImageReference = IMAGES[usize::from(image) % IMAGES.len()].parse().expect("an image reference");
+    let image: ImageReference =
+        IMAGES[usize::from(image) % IMAGES.len()].parse().expect("an image reference");
     let wanted: Vec<(ContainerRef, ImageReference)> = before
         .images()
         .into_keys()

@@ -18,7 +18,7 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
     let subjects: Vec<String> = arguments.release.iter().cloned().collect();
     let scope = Scope::read(&subjects, None).map_err(Failure::usage)?;
     session.start(arguments.release.as_deref(), "true records");
-    let snapshot = session.unless_interrupted(find(session, &scope)).await?;
+    let snapshot = session.unless_interrupted(Box::pin(find(session, &scope))).await?;
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }
@@ -34,7 +34,7 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
         session.show_repair(&plan);
         let error = anyhow::anyhow!("{why}. Nothing was changed");
         let failure = Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error);
-        return Ok(failed(session, &plan, failure, Vec::new()));
+        return Ok(failed(session, &plan, &failure, Vec::new()));
     }
     if plan.changes.is_empty() {
         let text = unchanged(&plan);
@@ -49,13 +49,15 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
     if let Some(refused) = findings.iter().find(|finding| finding.status == FindingStatus::Fail) {
         let error = anyhow::anyhow!("{}: {}; nothing was changed", refused.subject, refused.message);
         let failure = Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error).hinted(&refused.hint);
-        return Ok(failed(session, &plan, failure, findings));
+        return Ok(failed(session, &plan, &failure, findings));
     }
     if arguments.dry_run != DryRun::None {
         let text = "dry run, nothing was changed".to_owned();
         return Ok(conclusion(session, &plan, Outcome::Planned, text, findings));
     }
-    check_lock(session, &plan, arguments.take_over)?;
+    if let Some(failure) = locked(session, &plan, arguments.take_over) {
+        return Ok(failed(session, &plan, &failure, findings));
+    }
     session.confirm(&format!("Write these statuses of {}?", plan.release), &plan.release).await?;
     let answer = phase(context, Phase::Reconcile, "making Helm's records true", async {
         let answer = record::set_statuses(context, session.driver, &mut plan.changes).await;
@@ -71,7 +73,7 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
             conclusion.document.timings.reconciled_at = Some(context.now());
             Ok(conclusion)
         }
-        Err(error) => Ok(failed(session, &plan, unwritten(session, &plan, error), findings)),
+        Err(error) => Ok(failed(session, &plan, &unwritten(session, &plan, error), findings)),
     }
 }
 
@@ -140,22 +142,20 @@ async fn permission(session: &Session) -> Vec<Finding> {
 
 /// An operation that was heard of just now may be alive. A person at the terminal reads that on the screen and decides;
 /// without one a flag must say so.
-fn check_lock(session: &Session, plan: &RepairPlan, take_over: bool) -> Result<(), Failure> {
-    let Some(alive) = plan.alive.as_ref().filter(|_| !take_over) else {
-        return Ok(());
-    };
+fn locked(session: &Session, plan: &RepairPlan, take_over: bool) -> Option<Failure> {
+    let alive = plan.alive.as_ref().filter(|_| !take_over)?;
     if !session.output.yes && ui::can_ask() {
-        return Ok(());
+        return None;
     }
-    Err(Failure::locked(format!(
+    let failure = Failure::locked(format!(
         "revision {} of {} is {} and was written {} ago by {}, which may be at work still; nothing was changed",
         alive.revision,
         plan.release,
         alive.status,
         ui::age(alive.age_seconds),
         alive.writer
-    ))
-    .hinted("if nobody is at work there any more, run the same command with --take-over"))
+    ));
+    Some(failure.hinted("if nobody is at work there any more, run the same command with --take-over"))
 }
 
 /// Why the repair stopped, and what state the records are in.
@@ -195,8 +195,8 @@ fn repaired(session: &Session, plan: &RepairPlan) -> String {
     lines.join("\n")
 }
 
-fn failed(session: &Session, plan: &RepairPlan, failure: Failure, findings: Vec<Finding>) -> Conclusion {
-    let mut conclusion = Conclusion::of_failure(session, &failure);
+fn failed(session: &Session, plan: &RepairPlan, failure: &Failure, findings: Vec<Finding>) -> Conclusion {
+    let mut conclusion = Conclusion::of_failure(session, failure);
     tell(session, plan, &mut conclusion, findings);
     conclusion
 }

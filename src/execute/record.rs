@@ -332,3 +332,69 @@ async fn settle(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use http::Method;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::context::tests::{context, exchange};
+    use crate::helm::codec;
+
+    fn secret(revision: u64, status: &str) -> Value {
+        let body = json!({"name": "app", "version": revision, "info": {"status": status, "description": "Preparing upgrade"}});
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {
+                "name": format!("sh.helm.release.v1.app.v{revision}"), "namespace": "n", "uid": "u", "resourceVersion": "7",
+                "labels": {"name": "app", "owner": "helm", "status": status, "version": revision.to_string()},
+            },
+            "data": {"release": STANDARD.encode(codec::encode(&body))},
+        })
+    }
+
+    fn change(revision: u64, to: Status) -> StatusChange {
+        StatusChange {
+            revision,
+            from: Status::PendingUpgrade,
+            to,
+            description: Some("why".to_owned()),
+            why: String::new(),
+            resource_version: "1".to_owned(),
+            written: false,
+            meta: RecordMeta::for_test("app", revision, "pending-upgrade"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repair_ends_at_the_first_record_that_somebody_else_wrote() {
+        let mut answer = secret(2, "failed");
+        answer["kind"] = "PartialObjectMetadata".into();
+        answer["apiVersion"] = "meta.k8s.io/v1".into();
+        let conflict = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "modified"});
+        let (context, script, _interrupter) = context(vec![
+            exchange(Method::GET, "/secrets/sh.helm.release.v1.app.v2", 200, secret(2, "pending-upgrade")),
+            exchange(Method::PATCH, "/secrets/sh.helm.release.v1.app.v2", 200, answer),
+            exchange(Method::GET, "/secrets/sh.helm.release.v1.app.v1", 200, secret(1, "deployed")),
+            exchange(Method::PATCH, "/secrets/sh.helm.release.v1.app.v1", 409, conflict),
+        ]);
+        let mut changes =
+            [change(2, Status::Failed), change(1, Status::Superseded), change(3, Status::Superseded)];
+        let answer = set_statuses(&context, Driver::Secrets, &mut changes).await;
+        assert!(matches!(answer, Err(StorageError::Changed { .. })), "{answer:?}");
+        assert_eq!(changes.map(|change| change.written), [true, false, false]);
+        assert_eq!(script.left(), 0);
+        // The precondition is the version that the plan was made from, not the one that was read just before.
+        let patch = &script.writes()[0];
+        assert_eq!(patch[1], json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "1"}));
+        let payload = STANDARD.decode(patch[4]["value"].as_str().unwrap()).unwrap();
+        let body = codec::decode(&String::from_utf8(payload).unwrap()).unwrap();
+        assert_eq!(
+            (&body["info"]["status"], &body["info"]["description"]),
+            (&json!("failed"), &json!("why"))
+        );
+    }
+}

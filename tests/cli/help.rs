@@ -31,6 +31,11 @@ fn reconcile() {
 }
 
 #[test]
+fn repair() {
+    assert_snapshot!("help-repair", help_of(&["repair", "--help"]));
+}
+
+#[test]
 fn version_is_the_packages() {
     let expected = env!("CARGO_PKG_VERSION");
     for arguments in [&["version"][..], &["--version"]] {
@@ -45,7 +50,7 @@ fn version_is_the_packages() {
 fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = help_of(&["completion", shell]);
-        for command in ["emergency", "status", "reconcile"] {
+        for command in ["emergency", "status", "reconcile", "repair"] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }

@@ -19,6 +19,7 @@ mod leftovers;
 mod network;
 mod objects;
 mod records;
+mod repair;
 mod restoration;
 mod rollback;
 mod scale;

@@ -20,6 +20,11 @@ pub fn repository() -> PathBuf {
     manifest.parent().map_or_else(|| manifest.clone(), Path::to_path_buf)
 }
 
+/// The cargo that runs this program, so that the same toolchain is used again.
+pub fn cargo() -> std::ffi::OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// The folder of everything that outlives a run: `$KUBECTL_ROLLBACK_CACHE`,
 /// `$XDG_CACHE_HOME/kubectl-rollback` or `~/.cache/kubectl-rollback`; created when missing.
 pub fn cache() -> Result<PathBuf> {

@@ -4,6 +4,7 @@
 mod cluster;
 mod demo;
 mod folders;
+mod fuzz;
 mod process;
 mod screen;
 mod suite;
@@ -28,6 +29,8 @@ enum Chore {
     Cluster(cluster::ClusterCommand),
     /// Run everything that CI runs, on a cluster of its own
     Test(suite::TestArguments),
+    /// Give random input to what reads text from the cluster
+    Fuzz(fuzz::FuzzArguments),
     /// Break a release on a cluster of its own and bring it back
     Demo(demo::DemoArguments),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Cluster(command) => cluster::run(command),
         Chore::Test(arguments) => suite::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
     };
     match outcome {

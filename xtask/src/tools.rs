@@ -21,6 +21,7 @@ const KWOK_VERSION: &str = "0.8.0";
 const HELM_3_VERSION: &str = "3.21.4";
 const HELM_4_VERSION: &str = "4.2.4";
 const KREW_VERSION: &str = "0.5.0";
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
 
 /// The folders and files of all built tools.
 pub struct Tools {
@@ -53,6 +54,8 @@ struct Build {
 enum Source {
     /// `go install PACKAGE@vVERSION` of a published module.
     Published { package: &'static str, version: &'static str, link_flags: String },
+    /// `cargo install NAME@VERSION` of a published crate.
+    Crate { name: &'static str, version: &'static str },
     /// `go build PACKAGES` in a folder of this repository.
     Local { folder: PathBuf, packages: &'static [&'static str], link_flags: String },
 }
@@ -77,6 +80,20 @@ pub fn ensure() -> Result<Tools> {
     ];
     let folder = ensure_links(&programs, &links)?;
     Ok(Tools { components: components.join("testenv"), kwok: kwok.join("kwok"), folder })
+}
+
+/// The path of cargo-fuzz, which is built when it is missing: it is needed for `cargo xtask fuzz` only.
+pub fn ensure_cargo_fuzz() -> Result<PathBuf> {
+    let programs = folders::cache()?.join("bin");
+    fs::create_dir_all(&programs)?;
+    let build = Build {
+        key: format!("cargo-fuzz-{CARGO_FUZZ_VERSION}"),
+        announcement: format!("building cargo-fuzz {CARGO_FUZZ_VERSION}, once, about 1 minute"),
+        programs: &["bin/cargo-fuzz"],
+        source: Source::Crate { name: "cargo-fuzz", version: CARGO_FUZZ_VERSION },
+    };
+    build.ensure(&programs)?;
+    Ok(programs.join(&build.key).join("bin/cargo-fuzz"))
 }
 
 fn builds() -> Result<Vec<Build>> {
@@ -174,34 +191,45 @@ impl Build {
     }
 
     fn build_into(&self, folder: &Path) -> Result<()> {
-        let mut go = Command::new("go");
+        let (mut command, name, need) = match &self.source {
+            Source::Crate { .. } => (Command::new(folders::cargo()), "cargo", ""),
+            _ => (Command::new("go"), "go", " (Go 1.26 or newer is needed)"),
+        };
         // Static binaries without the paths of this machine: what the cache key says is what they are.
         // GOFLAGS and GOBIN of the user's own would change or misplace the result.
-        go.env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false").env_remove("GOOS").env_remove("GOARCH");
+        command
+            .env("CGO_ENABLED", "0")
+            .env("GOFLAGS", "-buildvcs=false")
+            .env_remove("GOOS")
+            .env_remove("GOARCH");
         match &self.source {
+            Source::Crate { name, version } => {
+                command.args(["install", "--quiet", "--locked", &format!("{name}@{version}"), "--root"]);
+                command.arg(folder).current_dir(folder).env_remove("RUSTFLAGS");
+            }
             Source::Published { package, version, link_flags } => {
-                go.args(["install", "-trimpath", "-ldflags", &format!("-s -w {link_flags}")]);
-                go.arg(format!("{package}@v{version}")).env("GOBIN", folder).current_dir(folder);
+                command.args(["install", "-trimpath", "-ldflags", &format!("-s -w {link_flags}")]);
+                command.arg(format!("{package}@v{version}")).env("GOBIN", folder).current_dir(folder);
             }
             Source::Local { folder: source, packages, link_flags } => {
-                go.args(["build", "-trimpath", "-ldflags", &format!("-s -w {link_flags}"), "-o"]);
+                command.args(["build", "-trimpath", "-ldflags", &format!("-s -w {link_flags}"), "-o"]);
                 // With a folder as the target Go names the programs; a single main package in "."
                 // would be named after the module instead.
                 if let [program] = self.programs {
-                    go.arg(folder.join(program));
+                    command.arg(folder.join(program));
                 } else {
-                    go.arg(format!("{}/", folder.display()));
+                    command.arg(format!("{}/", folder.display()));
                 }
-                go.args(*packages).current_dir(source);
+                command.args(*packages).current_dir(source);
             }
         }
-        let output = go.output().context("cannot start go (Go 1.26 or newer is needed)")?;
+        let output = command.output().with_context(|| format!("cannot start {name}{need}"))?;
         if !output.status.success() {
-            bail!("go failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+            bail!("{name} failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
         for program in self.programs {
             if !folder.join(program).is_file() {
-                bail!("go ended well but left no {program}");
+                bail!("{name} ended well but left no {program}");
             }
         }
         Ok(())

@@ -115,18 +115,35 @@ fn good(image: &'static str) -> Given {
     given("superseded", image, image)
 }
 
-#[test]
-fn what_runs_decides() {
-    let deployed = |image| given("deployed", image, image);
-    let failed =
-        |image| Given { description: "Upgrade \"app\" failed: timed out", ..given("failed", image, image) };
-    let pending =
-        |image| Given { description: "Preparing upgrade", ..given("pending-upgrade", image, image) };
-    let rollback = |image| Given { description: "Rollback to 1", ..given("pending-rollback", image, image) };
-    let install = |image| given("pending-install", image, image);
-    let ours = |image| Given { operation: Some("cd34"), ..rollback(image) };
-    // Revisions, what runs, what is written.
-    let table: Vec<(&str, Vec<Given>, [&str; 2], &str)> = vec![
+fn deployed(image: &'static str) -> Given {
+    given("deployed", image, image)
+}
+
+fn failed(image: &'static str) -> Given {
+    Given { description: "Upgrade \"app\" failed: timed out", ..given("failed", image, image) }
+}
+
+fn pending(image: &'static str) -> Given {
+    Given { description: "Preparing upgrade", ..given("pending-upgrade", image, image) }
+}
+
+fn rollback(image: &'static str) -> Given {
+    Given { description: "Rollback to 1", ..given("pending-rollback", image, image) }
+}
+
+fn install(image: &'static str) -> Given {
+    given("pending-install", image, image)
+}
+
+fn ours(image: &'static str) -> Given {
+    Given { operation: Some("cd34"), ..rollback(image) }
+}
+
+/// An accident: its name, the revisions, what runs, what is written.
+type Accident = (&'static str, Vec<Given>, [&'static str; 2], &'static str);
+
+fn killed_operations() -> Vec<Accident> {
+    vec![
         ("nothing is wrong", vec![good("a"), deployed("b")], ["b", "b"], ""),
         ("a failed upgrade is no accident", vec![deployed("a"), failed("b")], ["b", "a"], ""),
         ("killed before it changed anything", vec![deployed("a"), pending("b")], ["a", "a"], "2 failed"),
@@ -169,6 +186,11 @@ fn what_runs_decides() {
             ["c", "c"],
             "2 failed, 1 superseded",
         ),
+    ]
+}
+
+fn other_accidents() -> Vec<Accident> {
+    vec![
         (
             "a failed rollback, the target runs",
             vec![good("a"), good("b"), failed("a")],
@@ -213,8 +235,12 @@ fn what_runs_decides() {
             ["b!", "b"],
             "",
         ),
-    ];
-    for (name, revisions, [web, api], expected) in &table {
+    ]
+}
+
+#[test]
+fn what_runs_decides() {
+    for (name, revisions, [web, api], expected) in killed_operations().iter().chain(&other_accidents()) {
         let plan = planned(&snapshot(revisions, web, api));
         assert_eq!(written(&plan), *expected, "{name}: {plan:?}");
         assert_eq!(plan.problems.is_empty(), expected.is_empty() && plan.undecided.is_none(), "{name}");

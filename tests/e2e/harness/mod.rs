@@ -22,7 +22,7 @@ pub use cluster::Cluster;
 pub use helm::Helm;
 pub use objects::{content, owned, owners};
 pub use plain::{deployment, stateful_set};
-pub use platform::{INFRASTRUCTURE, Release, SERVICES, all_tags, broken_tags, merge, random_tag};
+pub use platform::{INFRASTRUCTURE, Release, SERVICES, all_tags, broken_tags, chart, merge, random_tag};
 pub use program::{Run, Running};
 pub use proxy::Proxy;
 pub use sampler::{Sample, Sampler};
