@@ -13,6 +13,8 @@ mod failed_target;
 mod guards;
 mod helm_afterwards;
 mod interruption;
+mod listing;
+mod long_history;
 mod network;
 mod records;
 mod restoration;
