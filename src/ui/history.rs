@@ -52,12 +52,12 @@ fn verdict(printer: &Printer, history: &HistoryDocument) -> String {
         (None, None) => format!("{command} would refuse: no good revision is stored below the current one"),
     };
     let helm = match &history.helm_target {
-        Some((target, _)) if Some(*target) == history.target => "the same".to_owned(),
-        Some((target, None)) => format!("revision {target}"),
-        Some((target, Some(why))) => format!("revision {target}, although {why}"),
-        None => "nothing and fail: the last revision minus one is not stored".to_owned(),
+        Some((target, _)) if Some(*target) == history.target => "choose the same".to_owned(),
+        Some((target, None)) => format!("choose revision {target}"),
+        Some((target, Some(why))) => format!("choose revision {target}, although {why}"),
+        None => "fail: the last revision minus one is not stored".to_owned(),
     };
-    format!("{ours}\n  plain helm rollback would choose {helm}")
+    format!("{ours}\n  plain helm rollback would {helm}")
 }
 
 fn note(row: &HistoryRow, wide: bool) -> String {

@@ -155,7 +155,7 @@ fn releases_are_listed() {
     assert_screen("list", &run_against(&api, &["list"]), 0);
     assert_screen("list-wide-flags", &run_against(&api, &["list", "-r", "--no-headers", "--max", "1"]), 0);
     assert_screen("list-json", &run_against(&api, &["list", "--deployed", "-o", "json"]), 0);
-    for arguments in [&["list", "-q"][..], &["list", "--short"]] {
+    for arguments in [&["list", "-q"][..], &["list", "--short"], &["ls", "--short"]] {
         assert_eq!(run_against(&api, arguments).stdout, "cart\nshop\n");
     }
     let names = run_against(&api, &["list", "-q", "-o", "json"]);
