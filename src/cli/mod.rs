@@ -56,8 +56,10 @@ pub enum Command {
     /// Show a release against what runs: images, drift, readiness
     Status(StatusArgs),
     /// Show the revisions of a release: images, which were good, where a rollback would go
+    #[command(alias = "hist")]
     History(HistoryArgs),
     /// List the releases of a namespace
+    #[command(alias = "ls")]
     List(Box<ListArgs>),
     /// Make Helm's record equal to what runs
     Reconcile(ReconcileArgs),

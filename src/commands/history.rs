@@ -181,7 +181,9 @@ fn document(session: &Session, history: &History, judgements: &Judgements, shown
         rows,
         hidden: history.metas.len() - shown,
         target: judgements.target(),
-        nothing: judgements.choice.as_ref().err().map(ToString::to_string),
+        nothing: judgements.choice.as_ref().err().map(|nothing| {
+            format!("revision {} is itself {}; name the revision to go to", nothing.revision, nothing.deed)
+        }),
         helm_target: judgements.helm_target.map(|revision| (revision, against(revision))),
     }
 }

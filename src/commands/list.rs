@@ -64,7 +64,11 @@ pub async fn run(session: &Session, arguments: &ListArgs) -> Result<Conclusion, 
     let text = if is_short || rows.is_empty() {
         names.join("\n")
     } else {
-        ui::list_table(&ListDocument { rows, header: !arguments.no_headers }, session.context.now())
+        ui::list_table(
+            session.printer(),
+            &ListDocument { rows, header: !arguments.no_headers },
+            session.context.now(),
+        )
     };
     Ok(Conclusion {
         document: session.document(),
@@ -122,7 +126,7 @@ async fn read(session: &Session, arguments: &ListArgs) -> Result<Vec<Revision>, 
     }
     // The date stands in the body.
     let mut all = revisions::read(client, driver, &metas).await.map_err(failed)?;
-    all.sort_by_key(|revision| moment(revision).map(Timestamp::as_second));
+    all.sort_by_key(moment);
     if arguments.reverse {
         all.reverse();
     }
@@ -190,6 +194,14 @@ impl<'a> Wanted<'a> {
             });
         }
         metas.retain(|meta| self.has_wanted_status(&meta.status));
+        // Where several revisions of a release are listed, the oldest comes first.
+        metas.sort_by(|left, right| {
+            (&left.release, &left.namespace, left.revision).cmp(&(
+                &right.release,
+                &right.namespace,
+                right.revision,
+            ))
+        });
         metas
     }
 }
@@ -275,6 +287,9 @@ mod tests {
             ("cart", 3, "failed"),
             ("cart", 2, "deployed"),
             ("cart", 1, "superseded"),
+            ("many", 11, "deployed"),
+            ("many", 10, "superseded"),
+            ("many", 2, "superseded"),
             ("shop", 2, "deployed"),
             ("shop", 1, "superseded"),
             ("stuck", 2, "pending-upgrade"),
@@ -294,14 +309,15 @@ mod tests {
     #[test]
     fn every_release_has_one_row_by_its_newest_revision() {
         for (flags, rows) in [
-            (&[][..], &["cart/3", "shop/2", "stuck/2", "stuck/1"][..]),
-            (&["--all", "--failed"], &["cart/3", "shop/2", "stuck/2", "stuck/1"]),
+            (&[][..], &["cart/3", "many/11", "shop/2", "stuck/2", "stuck/1"][..]),
+            (&["--superseded", "--filter", "many"], &["many/2", "many/10"]),
+            (&["--all", "--failed"], &["cart/3", "many/11", "shop/2", "stuck/2", "stuck/1"]),
             // That revision 2 is deployed is not asked for: the release's newest failed.
-            (&["--deployed"], &["shop/2"]),
+            (&["--deployed"], &["many/11", "shop/2"]),
             (&["--failed", "--pending"], &["cart/3", "stuck/2"]),
             (&["--uninstalled"], &["stuck/1"]),
             (&["--uninstalling"], &[]),
-            (&["--superseded"], &["cart/1", "shop/1", "stuck/1"]),
+            (&["--superseded"], &["cart/1", "many/2", "many/10", "shop/1", "stuck/1"]),
             (&["--superseded", "--failed"], &["cart/3"]),
             (&["--filter", "^s[ht]"], &["shop/2", "stuck/2", "stuck/1"]),
         ] {

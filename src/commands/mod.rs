@@ -32,7 +32,7 @@ pub use history::{
 };
 pub use list::{ListDocument, ListRow};
 pub use session::Session;
-pub use status::StatusDocument;
+pub use status::{OpenRecord, StatusDocument};
 
 /// Runs a command line; answers the process's exit code. `lookup` reads the environment.
 pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {

@@ -6,7 +6,7 @@ use super::{Conclusion, Failure, Session, choose};
 use crate::cli::StatusArgs;
 use crate::discover::owners::Effect;
 use crate::discover::workload::REPLICAS_BEFORE;
-use crate::discover::{self, Scope, Snapshot, Workload};
+use crate::discover::{self, Release, Scope, Snapshot, Workload};
 use crate::plan::repair;
 use crate::ui;
 use crate::wait::readiness;
@@ -31,6 +31,8 @@ pub struct StatusDocument {
     pub open_operation: Option<String>,
     /// What is wrong with the records so that Helm is stuck, as `repair` sees it; empty where nothing is.
     pub stuck: Vec<String>,
+    /// The record of that operation; `null` where none is open.
+    pub open_record: Option<OpenRecord>,
     /// Whether any image differs from the record.
     pub drift: bool,
     /// Whether every workload is ready.
@@ -65,6 +67,22 @@ pub struct StatusRelease {
     pub updated: Option<String>,
     /// The newest revision's description.
     pub description: String,
+}
+
+/// A record that says that an operation is under way: it is, or it died and the release is stuck.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenRecord {
+    /// The revision.
+    pub revision: u64,
+    /// `pending-install`, `pending-upgrade` or `pending-rollback`.
+    pub status: String,
+    /// When it was last written.
+    pub since: Option<String>,
+    /// How long that is ago.
+    pub age_seconds: Option<i64>,
+    /// Who wrote it last, by managedFields.
+    pub last_writer: Option<String>,
 }
 
 /// A workload against the record.
@@ -122,7 +140,7 @@ pub async fn run(session: &Session, arguments: &StatusArgs) -> Result<Conclusion
     let scope = Scope::read(&arguments.subjects, arguments.selector.as_deref()).map_err(Failure::usage)?;
     let context = &session.context;
     let snapshot = choose::with_release(session, &scope, async |scope| {
-        let read = async { discover::run(context, scope, session.driver).await.map_err(Failure::from) };
+        let read = async { discover::glance(context, scope, session.driver).await.map_err(Failure::from) };
         session.unless_interrupted(read).await
     })
     .await?;
@@ -178,6 +196,7 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
             },
         ),
         stuck: stuck.into_iter().map(|problem| problem.message).collect(),
+        open_record: release.and_then(|release| open_record(release, session.context.now())),
         drift: workloads.iter().flat_map(|workload| &workload.containers).any(|container| container.drift),
         ready: workloads.iter().all(|workload| workload.ready),
         workloads,
@@ -197,6 +216,18 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
             .collect(),
         warnings: snapshot.warnings.clone(),
     }
+}
+
+fn open_record(release: &Release, now: jiff::Timestamp) -> Option<OpenRecord> {
+    let meta = release.metas.first().filter(|meta| meta.status.is_pending())?;
+    let since = meta.modified.or(meta.created);
+    Some(OpenRecord {
+        revision: meta.revision,
+        status: meta.status.to_string(),
+        since: since.map(|since| since.to_string()),
+        age_seconds: since.map(|since| now.duration_since(since).as_secs()),
+        last_writer: meta.last_writer.clone(),
+    })
 }
 
 fn status_workload(snapshot: &Snapshot, workload: &Workload) -> StatusWorkload {

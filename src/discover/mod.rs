@@ -19,7 +19,7 @@ use crate::workload::{ContainerRef, WorkloadRef};
 
 pub use owners::Owner;
 pub use release::{RecordProblem, Release};
-pub use run::{DiscoverError, run};
+pub use run::{DiscoverError, glance, run};
 pub use scope::Scope;
 pub use workload::Workload;
 

@@ -127,6 +127,35 @@ pub async fn names(client: &Client, namespace: &str, driver: Driver) -> Result<V
     Ok(names)
 }
 
+/// How far down bodies are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// As many as serve as evidence for what moves with what.
+    Evidence,
+    /// The newest, and the one that is deployed: what a release is.
+    Present,
+}
+
+impl Depth {
+    fn choose(self, metas: &[RecordMeta]) -> Vec<RecordMeta> {
+        let deployed = metas.iter().find(|meta| meta.status == Status::Deployed);
+        let is_present =
+            |meta: &&RecordMeta| deployed.is_some_and(|deployed| deployed.revision == meta.revision);
+        match self {
+            // The deployed one may lie far back, below many failed upgrades.
+            Self::Evidence => metas
+                .iter()
+                .take(BODIES)
+                .chain(metas.iter().skip(BODIES).filter(|meta| meta.status == Status::Deployed))
+                .cloned()
+                .collect(),
+            Self::Present => {
+                metas.iter().take(1).chain(metas.iter().skip(1).filter(is_present)).cloned().collect()
+            }
+        }
+    }
+}
+
 /// Reads a release's records. Unreadable ones among them are named; an unreadable newest one is a problem only when
 /// nothing else tells what runs.
 pub async fn read(
@@ -134,6 +163,7 @@ pub async fn read(
     namespace: &str,
     name: &str,
     driver: Driver,
+    depth: Depth,
 ) -> Result<Records, StorageError> {
     let storage = Storage::new(client.clone(), namespace, driver);
     let metas = match storage.list(name).await {
@@ -146,12 +176,7 @@ pub async fn read(
     if metas.is_empty() {
         return Ok(Records::Problem(RecordProblem::Missing(name.to_owned())));
     }
-    // The deployed one may lie far back, below many failed upgrades.
-    let wanted: Vec<&RecordMeta> = (0..)
-        .zip(&metas)
-        .filter(|(index, meta)| *index < BODIES || meta.status == Status::Deployed)
-        .map(|(_, meta)| meta)
-        .collect();
+    let wanted = depth.choose(&metas);
     let bodies = join_all(wanted.iter().map(|meta| storage.get(meta))).await;
     let bodies: Vec<(u64, Result<StoredRecord, StorageError>)> =
         wanted.iter().map(|meta| meta.revision).zip(bodies).collect();
@@ -209,5 +234,30 @@ fn revision(stored: &StoredRecord, namespace: &str) -> StoredRevision {
                 (workload, replicas)
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_release_is_stands_in_two_records() {
+        let metas = |statuses: &[&str]| -> Vec<RecordMeta> {
+            let newest_first = (1..=statuses.len() as u64).rev().zip(statuses);
+            newest_first.map(|(revision, status)| RecordMeta::for_test("todo", revision, status)).collect()
+        };
+        let chosen = |depth: Depth, statuses: &[&str]| -> Vec<u64> {
+            depth.choose(&metas(statuses)).iter().map(|meta| meta.revision).collect()
+        };
+        for (statuses, present) in [
+            (&["deployed", "superseded", "superseded"][..], &[3][..]),
+            (&["failed", "failed", "deployed", "superseded"], &[4, 2]),
+            (&["pending-upgrade", "superseded"], &[2]),
+            (&["deployed", "deployed"], &[2]),
+        ] {
+            assert_eq!(chosen(Depth::Present, statuses), present, "{statuses:?}");
+        }
+        assert_eq!(chosen(Depth::Evidence, &["superseded"; 30]).len(), BODIES);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::release::{self, RecordProblem, Records};
+use super::release::{self, Depth, RecordProblem, Records};
 use super::workload::Workload;
 use super::{Scope, Snapshot, cluster, owners};
 use crate::context::Context;
@@ -77,8 +77,22 @@ pub enum DiscoverError {
 
 /// Reads everything that planning needs.
 pub async fn run(context: &Context, scope: &Scope, driver: Driver) -> Result<Snapshot, DiscoverError> {
+    run_to(context, scope, driver, Depth::Evidence).await
+}
+
+/// As [`run`], for a look at what there is: of Helm's records only those that say what the release is now.
+pub async fn glance(context: &Context, scope: &Scope, driver: Driver) -> Result<Snapshot, DiscoverError> {
+    run_to(context, scope, driver, Depth::Present).await
+}
+
+async fn run_to(
+    context: &Context,
+    scope: &Scope,
+    driver: Driver,
+    depth: Depth,
+) -> Result<Snapshot, DiscoverError> {
     match scope {
-        Scope::Release(name) => of_release(context, name.as_deref(), driver).await,
+        Scope::Release(name) => of_release(context, name.as_deref(), driver, depth).await,
         Scope::Selector(selector) => of_selector(context, selector).await,
         Scope::Workloads(names) => {
             let namespace = &context.namespace;
@@ -132,7 +146,7 @@ async fn without_release(context: &Context, state: cluster::NamespaceState) -> S
         .collect();
     for name in releases {
         warnings.push(format!(
-            "these workloads belong to Helm release {name}, whose record is not written when workloads are named one by one; afterwards run: kubectl rollback reconcile {name} -n {}",
+            "these workloads belong to Helm release {name}; an emergency that names them one by one does not write its record; afterwards run: kubectl rollback reconcile {name} -n {}",
             context.namespace
         ));
     }
@@ -143,18 +157,21 @@ async fn of_release(
     context: &Context,
     name: Option<&str>,
     driver: Driver,
+    depth: Depth,
 ) -> Result<Snapshot, DiscoverError> {
     let (client, namespace) = (&context.client, &context.namespace);
     let (state, name, records) = if let Some(name) = name {
-        let (state, records) =
-            futures::join!(read_namespace(context, None), release::read(client, namespace, name, driver));
+        let (state, records) = futures::join!(
+            read_namespace(context, None),
+            release::read(client, namespace, name, driver, depth)
+        );
         (state?, name.to_owned(), records?)
     } else {
         let (state, names) =
             futures::join!(read_namespace(context, None), release::names(client, namespace, driver));
         let state = state?;
         let name = the_only_release(namespace, names, &state.workloads)?;
-        let records = release::read(client, namespace, &name, driver).await?;
+        let records = release::read(client, namespace, &name, driver, depth).await?;
         (state, name, records)
     };
     let mut snapshot =

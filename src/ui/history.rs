@@ -19,8 +19,10 @@ pub fn history_table(printer: &Printer, history: &HistoryDocument, wide: bool, n
     let header = ["REV", "STATUS", "DEPLOYED", "CHART", "IMAGES", "NOTE"].map(str::to_owned).to_vec();
     let mut rows = vec![header];
     for (index, row) in history.rows.iter().enumerate().rev() {
-        let older = index.checked_sub(1).and_then(|older| history.rows.get(older));
-        let images = if wide { all_images(row) } else { short_images(row, older) };
+        // What changed since it was last good says more than what changed since the last attempt.
+        let older = &history.rows[..index];
+        let basis = older.iter().rev().find(|older| older.good == Some(true)).or(older.last());
+        let images = if wide { all_images(row) } else { short_images(row, basis) };
         let mark = if row.target { " *" } else { "" };
         rows.push(vec![
             format!("{}{mark}", row.revision),
@@ -50,12 +52,12 @@ fn verdict(printer: &Printer, history: &HistoryDocument) -> String {
         (None, None) => format!("{command} would refuse: no good revision is stored below the current one"),
     };
     let helm = match &history.helm_target {
-        Some((target, _)) if Some(*target) == history.target => "the same".to_owned(),
-        Some((target, None)) => format!("revision {target}"),
-        Some((target, Some(why))) => format!("revision {target}, although {why}"),
-        None => "nothing and fail: the last revision minus one is not stored".to_owned(),
+        Some((target, _)) if Some(*target) == history.target => "choose the same".to_owned(),
+        Some((target, None)) => format!("choose revision {target}"),
+        Some((target, Some(why))) => format!("choose revision {target}, although {why}"),
+        None => "fail: the last revision minus one is not stored".to_owned(),
     };
-    format!("{ours}\n  plain helm rollback would choose {helm}")
+    format!("{ours}\n  plain helm rollback would {helm}")
 }
 
 fn note(row: &HistoryRow, wide: bool) -> String {
@@ -65,7 +67,8 @@ fn note(row: &HistoryRow, wide: bool) -> String {
     let what = match (row.good, &row.why) {
         (Some(true), None) if row.target => "last good".to_owned(),
         (Some(true), None) => "good".to_owned(),
-        (Some(true) | None, Some(why)) => one_line(why, limit),
+        (Some(true), Some(why)) => format!("good, but {why}"),
+        (None, Some(why)) => one_line(why, limit),
         (Some(false), Some(why)) => one_line(why.strip_prefix("it failed: ").unwrap_or(why), limit),
         (_, None) => String::new(),
     };
@@ -93,12 +96,11 @@ struct Group<'a> {
 }
 
 /// The versions in short: those that are new in this revision first, then what most containers share.
-fn short_images(row: &HistoryRow, older: Option<&HistoryRow>) -> String {
+fn short_images(row: &HistoryRow, basis: Option<&HistoryRow>) -> String {
     let mut groups: Vec<Group> = Vec::new();
     for image in &row.images {
         let version = version(&image.image);
-        let was_there = |older: &HistoryRow| older.images.contains(image);
-        let is_new = older.is_some_and(|older| !older.images.is_empty() && !was_there(older));
+        let is_new = basis.is_some_and(|basis| !basis.images.is_empty() && !basis.images.contains(image));
         match groups.iter_mut().find(|group| group.version == version && group.is_new == is_new) {
             Some(group) => group.count += 1,
             None => groups.push(Group { version, first: &image.name, count: 1, is_new }),

@@ -6,7 +6,8 @@ use tabled::builder::Builder;
 use tabled::settings::{Modify, Padding, Style, object::Columns};
 
 use super::Printer;
-use crate::commands::StatusDocument;
+use super::table::elapsed;
+use crate::commands::{OpenRecord, StatusDocument};
 
 /// Renders a status.
 pub fn status_table(printer: &Printer, status: &StatusDocument) -> String {
@@ -28,8 +29,12 @@ pub fn status_table(printer: &Printer, status: &StatusDocument) -> String {
     if let Some(operation) = &status.open_operation {
         let _ = writeln!(text, "{} in progress: {operation}", printer.caution("!"));
     }
-    for stuck in &status.stuck {
-        let _ = writeln!(text, "{} {stuck}", printer.bad("✘"));
+    if let Some(record) = &status.open_record {
+        let _ = writeln!(text, "  {}", open_record(record, status));
+    } else {
+        for stuck in &status.stuck {
+            let _ = writeln!(text, "{} {stuck}", printer.bad("✘"));
+        }
     }
     let _ = writeln!(text);
     let mut table = Builder::default();
@@ -83,4 +88,19 @@ pub fn status_table(printer: &Printer, status: &StatusDocument) -> String {
         );
     }
     text.trim_end().to_owned()
+}
+
+/// What is known of an operation that is under way, or died.
+fn open_record(record: &OpenRecord, status: &StatusDocument) -> String {
+    let since = match (&record.since, record.age_seconds) {
+        (Some(since), Some(seconds)) => format!(" since {since} ({} ago)", elapsed(seconds)),
+        _ => String::new(),
+    };
+    let writer =
+        record.last_writer.as_ref().map(|writer| format!(", last written by {writer}")).unwrap_or_default();
+    let name = status.release.as_ref().map_or("RELEASE", |release| release.name.as_str());
+    format!(
+        "revision {} is {}{since}{writer}; if nobody is at work there any more: kubectl rollback repair {name} -n {}",
+        record.revision, record.status, status.namespace
+    )
 }

@@ -18,8 +18,11 @@ pub fn aligned(rows: impl IntoIterator<Item = Vec<String>>) -> String {
 
 /// How long something is ago, in its largest unit, as kubectl says it: `45s`, `31m`, `28h`, `3d`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
-    let elapsed = now.duration_since(then).max(SignedDuration::ZERO);
-    let seconds = elapsed.as_secs();
+    elapsed(now.duration_since(then).max(SignedDuration::ZERO).as_secs())
+}
+
+/// A number of seconds in its largest unit.
+pub fn elapsed(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds}s"),
         120..7200 => format!("{}m", seconds / 60),

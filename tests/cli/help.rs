@@ -26,6 +26,16 @@ fn status() {
 }
 
 #[test]
+fn history() {
+    assert_snapshot!("help-history", help_of(&["history", "--help"]));
+}
+
+#[test]
+fn list() {
+    assert_snapshot!("help-list", help_of(&["list", "--help"]));
+}
+
+#[test]
 fn reconcile() {
     assert_snapshot!("help-reconcile", help_of(&["reconcile", "--help"]));
 }
@@ -50,7 +60,8 @@ fn version_is_the_packages() {
 fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = help_of(&["completion", shell]);
-        for command in ["emergency", "status", "reconcile", "repair"] {
+        for command in ["emergency", "to", "plan", "diff", "status", "history", "list", "reconcile", "repair"]
+        {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }

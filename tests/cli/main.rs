@@ -3,6 +3,7 @@
 
 mod api;
 mod help;
+mod history;
 mod screens;
 mod usage;
 

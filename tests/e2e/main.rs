@@ -16,6 +16,8 @@ mod helm_afterwards;
 mod hooks;
 mod interruption;
 mod leftovers;
+mod listing;
+mod long_history;
 mod network;
 mod objects;
 mod records;

@@ -6,10 +6,13 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use http::{Method, Request};
+use http_body_util::BodyExt as _;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+
+use super::recorder::Part;
 
 /// A connection to the cluster; not shared between threads, see [`Cluster::another`].
 pub struct Cluster {
@@ -64,6 +67,39 @@ impl Cluster {
             tokio::time::timeout(Duration::from_secs(60), self.client.request(request)).await
         });
         answer.unwrap_or_else(|_| panic!("the API server did not answer {path} within a minute"))
+    }
+
+    /// Sends somebody else's request and hands the answer on as it comes; false where either side went away.
+    pub fn pass_on(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+        mut hand_on: impl FnMut(Part) -> bool,
+    ) -> bool {
+        let request = headers
+            .iter()
+            .fold(Request::builder().method(method).uri(target), |request, (name, value)| {
+                request.header(name, value)
+            })
+            .body(kube::client::Body::from(body))
+            .unwrap();
+        self.runtime.block_on(async {
+            let Ok(answer) = self.client.send(request).await else { return false };
+            let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+            if !hand_on(Part::Head(answer.status().as_u16(), kind.unwrap_or_default().to_owned())) {
+                return false;
+            }
+            let mut body = answer.into_body();
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return false };
+                if !hand_on(Part::Data(frame.into_data().map(|data| data.to_vec()).unwrap_or_default())) {
+                    return false;
+                }
+            }
+            true
+        })
     }
 
     fn path(&self, resource: &str, name: &str) -> String {
