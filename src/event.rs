@@ -82,6 +82,17 @@ pub enum EventKind {
         #[serde(flatten)]
         diagnosis: Diagnosis,
     },
+    /// What a container has said, where a hook's policy asks for it.
+    Output {
+        /// The hook's object.
+        object: ObjectReference,
+        /// Name of the pod.
+        pod: String,
+        /// Name of the container.
+        container: String,
+        /// The last lines, without credentials.
+        lines: Vec<String>,
+    },
     /// Something the operator should know that is no phase of its own.
     Warning {
         /// The sentence.
@@ -330,6 +341,8 @@ pub enum DiagnosisCode {
     ReadinessStuck,
     /// A StatefulSet waits for a broken pod of the old revision.
     StatefulSetStuck,
+    /// A Job, or a pod that should run to its end, has failed.
+    JobFailed,
 }
 
 /// The name as it stands in JSON.

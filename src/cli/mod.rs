@@ -3,9 +3,13 @@
 
 mod connection;
 mod emergency;
+mod history;
+mod list;
 mod parse;
 mod reconcile;
+mod repair;
 mod status;
+mod to;
 
 use std::ffi::OsString;
 
@@ -13,9 +17,13 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
-pub use parse::{ContainerSelector, GoDuration, ImageOverride, ReplicaOverride, WorkloadSelector};
+pub use history::HistoryArgs;
+pub use list::ListArgs;
+pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
+pub use repair::RepairArgs;
 pub use status::StatusArgs;
+pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
 
 /// Roll back Helm releases and workloads safely
 ///
@@ -39,10 +47,22 @@ pub struct Cli {
 pub enum Command {
     /// Stop, swap images, start, wait, and make Helm's record true
     Emergency(Box<EmergencyArgs>),
+    /// Roll a release back: the last good revision, or the one you name
+    To(Box<ToArgs>),
+    /// Show the plan of a rollback: target, checks, differences, risks
+    Plan(Box<PlanArgs>),
+    /// Show what a rollback would change, against what runs
+    Diff(Box<DiffArgs>),
     /// Show a release against what runs: images, drift, readiness
     Status(StatusArgs),
+    /// Show the revisions of a release: images, which were good, where a rollback would go
+    History(HistoryArgs),
+    /// List the releases of a namespace
+    List(Box<ListArgs>),
     /// Make Helm's record equal to what runs
     Reconcile(ReconcileArgs),
+    /// Make the records of a stuck release true, so that Helm goes on
+    Repair(RepairArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::reconcile::LONGEST_DESCRIPTION;
 use crate::registry::reference::{ImageReference, is_digest, is_tag};
 use crate::workload::WorkloadKind;
 
@@ -146,6 +147,49 @@ impl FromStr for ReplicaOverride {
     }
 }
 
+/// A moment: some time ago (`2h`), or an RFC 3339 time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// That long before now.
+    Ago(Duration),
+    /// At that time.
+    At(jiff::Timestamp),
+}
+
+impl Moment {
+    /// The time of day that it names.
+    pub fn resolve(self, now: jiff::Timestamp) -> jiff::Timestamp {
+        match self {
+            Self::Ago(duration) => now.checked_sub(duration).unwrap_or(jiff::Timestamp::MIN),
+            Self::At(time) => time,
+        }
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(time) = text.parse() {
+            return Ok(Self::At(time));
+        }
+        let ago = text.parse::<GoDuration>();
+        ago.map(|ago| Self::Ago(ago.0)).map_err(|_| {
+            format!("{text:?} is neither a time ago like 90m or 2h nor a time like 2026-02-07T14:00:00Z")
+        })
+    }
+}
+
+/// Reads a description of a revision: what Helm accepts as one.
+pub fn description(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length <= LONGEST_DESCRIPTION {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("has {length} characters; Helm allows {LONGEST_DESCRIPTION}"))
+    }
+}
+
 /// Reads a tag.
 pub fn tag(text: &str) -> Result<String, String> {
     if is_tag(text) {
@@ -179,6 +223,27 @@ mod tests {
         for text in ["", "5", "-1s", "3 minutes"] {
             assert!(text.parse::<GoDuration>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn moments_are_ago_or_at() {
+        let now: jiff::Timestamp = "2026-02-07T14:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2h", "2026-02-07T12:00:00Z"),
+            ("2026-02-06T10:00:00+01:00", "2026-02-06T09:00:00Z"),
+            ("0", "2026-02-07T14:00:00Z"),
+        ] {
+            assert_eq!(text.parse::<Moment>().unwrap().resolve(now).to_string(), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2026-02-06", "-2h"] {
+            assert!(text.parse::<Moment>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn descriptions_are_as_long_as_helm_allows() {
+        assert!(description(&"ä".repeat(256)).is_ok());
+        assert!(description(&"a".repeat(257)).is_err());
     }
 
     #[test]

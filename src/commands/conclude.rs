@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Failure, Session};
 use crate::cli::{OutputArgs, OutputFormat};
+use crate::outcome::ExitCode;
 use crate::report::ResultDocument;
 use crate::ui::Printer;
 
@@ -23,14 +24,17 @@ pub struct Conclusion {
 impl Conclusion {
     /// The result of a command that failed before there was anything else to report.
     pub fn of_failure(session: &Session, failure: &Failure) -> Self {
+        let is_failure = failure.exit != ExitCode::Success;
         let document = ResultDocument {
             outcome: failure.outcome,
             exit_code: failure.exit.code(),
-            error: Some(failure.describe()),
+            error: is_failure.then(|| failure.describe()),
             next: failure.next.clone(),
             ..session.document()
         };
-        Self { document, text: String::new(), name: String::new(), own: None }
+        // Nothing to do is told as a result, not as an error.
+        let text = if is_failure { String::new() } else { failure.describe() };
+        Self { document, text, name: String::new(), own: None }
     }
 
     /// Prints a failure that came before there was a session; answers the exit code.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::decide::decide;
 use super::facts::Facts;
-use super::{Conclusion, Failure, Session};
+use super::{Conclusion, Failure, Session, choose};
 use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
@@ -31,7 +31,10 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     };
     session.start(named, &wanted.target.to_string());
 
-    let snapshot = session.unless_interrupted(Box::pin(find(session, &scope))).await?;
+    let snapshot = choose::with_release(session, &scope, async |scope| {
+        session.unless_interrupted(Box::pin(find(session, scope))).await
+    })
+    .await?;
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }

@@ -81,6 +81,7 @@ impl From<DiscoverError> for Failure {
             DiscoverError::NoRelease(_)
             | DiscoverError::SeveralReleases { .. }
             | DiscoverError::NoSuchRelease { .. }
+            | DiscoverError::NoSuchRecord { .. }
             | DiscoverError::NoSuchWorkload { .. }
             | DiscoverError::NothingSelected { .. } => Self::new(ExitCode::Usage, Outcome::Refused, error),
             DiscoverError::Workloads { .. } | DiscoverError::Records(_) => {

@@ -1,13 +1,22 @@
 //! One file a command: each strings the phases together. No API calls of their own.
 
+mod choose;
 mod conclude;
 mod decide;
+mod diff;
 mod emergency;
 mod facts;
 mod failure;
+mod history;
+mod list;
+mod look;
+mod plan;
 mod reconcile;
+mod repair;
+mod rolled_back;
 mod session;
 mod status;
+mod to;
 mod version;
 
 use std::ffi::OsString;
@@ -18,6 +27,10 @@ use crate::ui::Printer;
 
 pub use conclude::Conclusion;
 pub use failure::Failure;
+pub use history::{
+    ContainerImage, HistoryDocument, HistoryRow, PastTemplate, WorkloadHistory, WorkloadHistoryDocument,
+};
+pub use list::{ListDocument, ListRow};
 pub use session::Session;
 pub use status::StatusDocument;
 
@@ -42,15 +55,49 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
             })
             .await
         }
+        Command::To(arguments) => {
+            session::with(&cli, printer, lookup, "to", async |session| {
+                Box::pin(to::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Plan(arguments) => {
+            session::with(&cli, printer, lookup, "plan", async |session| {
+                Box::pin(plan::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Diff(arguments) => {
+            session::with(&cli, printer, lookup, "diff", async |session| {
+                Box::pin(diff::run(session, arguments)).await
+            })
+            .await
+        }
         Command::Status(arguments) => {
             session::with(&cli, printer, lookup, "status", async |session| {
                 status::run(session, arguments).await
             })
             .await
         }
+        Command::History(arguments) => {
+            session::with(&cli, printer, lookup, "history", async |session| {
+                history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::List(arguments) => {
+            session::with(&cli, printer, lookup, "list", async |session| list::run(session, arguments).await)
+                .await
+        }
         Command::Reconcile(arguments) => {
             session::with(&cli, printer, lookup, "reconcile", async |session| {
                 reconcile::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Repair(arguments) => {
+            session::with(&cli, printer, lookup, "repair", async |session| {
+                repair::run(session, arguments).await
             })
             .await
         }

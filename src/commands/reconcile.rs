@@ -1,6 +1,6 @@
 //! `reconcile`: makes Helm's record equal to what runs, without touching a workload.
 
-use super::{Conclusion, Failure, Session};
+use super::{Conclusion, Failure, Session, choose};
 use crate::cli::{DryRun, ReconcileArgs};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{Phase, StageStatus};
@@ -20,11 +20,11 @@ pub async fn run(session: &Session, arguments: &ReconcileArgs) -> Result<Conclus
     let subjects: Vec<String> = arguments.release.iter().cloned().collect();
     let scope = Scope::read(&subjects, None).map_err(Failure::usage)?;
     session.start(arguments.release.as_deref(), "what runs");
-    let snapshot = session
-        .unless_interrupted(async {
-            discover::run(context, &scope, session.driver).await.map_err(Failure::from)
-        })
-        .await?;
+    let snapshot = choose::with_release(session, &scope, async |scope| {
+        let read = async { discover::run(context, scope, session.driver).await.map_err(Failure::from) };
+        session.unless_interrupted(read).await
+    })
+    .await?;
     if let Some(problem) = &snapshot.record_problem {
         let name = snapshot.release_name.clone().unwrap_or_default();
         let error = anyhow::anyhow!(

@@ -40,6 +40,11 @@ impl Session {
         matches!(self.output.output, OutputFormat::Json | OutputFormat::Yaml | OutputFormat::Jsonl)
     }
 
+    /// Whether tables get more columns.
+    pub fn is_wide(&self) -> bool {
+        self.output.output == OutputFormat::Wide
+    }
+
     /// Reports the first event.
     pub fn start(&self, release: Option<&str>, target: &str) {
         self.context.emit(EventKind::OperationStarted {
@@ -142,7 +147,7 @@ impl Session {
     }
 }
 
-fn interrupted(signal: Signal) -> Failure {
+pub(super) fn interrupted(signal: Signal) -> Failure {
     let error = anyhow::anyhow!("{}: nothing was changed", signal.name());
     Failure::new(signal.exit_code(), Outcome::Interrupted, error)
 }
@@ -158,7 +163,9 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || procedure == "status" => EventStyle::Silent,
+        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "status") => {
+            EventStyle::Silent
+        }
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
             EventStyle::Lines
         }

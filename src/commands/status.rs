@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Conclusion, Failure, Session};
+use super::{Conclusion, Failure, Session, choose};
 use crate::cli::StatusArgs;
 use crate::discover::owners::Effect;
 use crate::discover::workload::REPLICAS_BEFORE;
 use crate::discover::{self, Scope, Snapshot, Workload};
+use crate::plan::repair;
 use crate::ui;
 use crate::wait::readiness;
 
@@ -28,6 +29,8 @@ pub struct StatusDocument {
     pub record_problem: Option<String>,
     /// The operation that holds the release, ours or Helm's.
     pub open_operation: Option<String>,
+    /// What is wrong with the records so that Helm is stuck, as `repair` sees it; empty where nothing is.
+    pub stuck: Vec<String>,
     /// Whether any image differs from the record.
     pub drift: bool,
     /// Whether every workload is ready.
@@ -118,11 +121,11 @@ pub struct StatusOwner {
 pub async fn run(session: &Session, arguments: &StatusArgs) -> Result<Conclusion, Failure> {
     let scope = Scope::read(&arguments.subjects, arguments.selector.as_deref()).map_err(Failure::usage)?;
     let context = &session.context;
-    let snapshot = session
-        .unless_interrupted(async {
-            discover::run(context, &scope, session.driver).await.map_err(Failure::from)
-        })
-        .await?;
+    let snapshot = choose::with_release(session, &scope, async |scope| {
+        let read = async { discover::run(context, scope, session.driver).await.map_err(Failure::from) };
+        session.unless_interrupted(read).await
+    })
+    .await?;
     let document = document(session, &snapshot);
     let text = ui::status_table(session.printer(), &document);
     let name = document
@@ -137,8 +140,11 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
     let workloads: Vec<StatusWorkload> =
         snapshot.workloads.iter().map(|workload| status_workload(snapshot, workload)).collect();
     let release = snapshot.release.as_ref();
+    let context = &session.context;
+    let request = repair::Request { now: context.now(), operation: &context.operation, reason: None };
+    let stuck = repair::plan(request, snapshot).map(|plan| plan.problems).unwrap_or_default();
     StatusDocument {
-        api_version: "kubectl-rollback/v1",
+        api_version: crate::report::API_VERSION,
         kind: "Status",
         context: session.context.context_name.clone(),
         namespace: session.context.namespace.clone(),
@@ -171,6 +177,7 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
                 )
             },
         ),
+        stuck: stuck.into_iter().map(|problem| problem.message).collect(),
         drift: workloads.iter().flat_map(|workload| &workload.containers).any(|container| container.drift),
         ready: workloads.iter().all(|workload| workload.ready),
         workloads,

@@ -1,10 +1,13 @@
 //! Reads the cluster into a [`Snapshot`]: the release's records, its workloads with their pods and past, who scales
 //! them, who would undo us. The only reads that planning rests on.
 
+pub mod apis;
 pub mod cluster;
 pub mod list;
 pub mod owners;
 pub mod release;
+pub mod revisions;
+pub mod rollback;
 mod run;
 pub mod scope;
 pub mod workload;
@@ -29,6 +32,8 @@ pub struct Snapshot {
     pub release_name: Option<String>,
     /// Why the records cannot be used, where they cannot.
     pub record_problem: Option<RecordProblem>,
+    /// The release where its newest record cannot be read: what `repair` looks at, and nothing else builds on.
+    pub damaged: Option<Release>,
     /// The workloads, sorted by kind and name.
     pub workloads: Vec<Workload>,
     /// Workloads that the newest record names and the cluster does not have.
@@ -53,15 +58,10 @@ pub struct StoredRevision {
     pub revision: u64,
     /// Its status as Helm says it.
     pub status: String,
+    /// Its description: the status alone does not tell whether it ran.
+    pub description: String,
     /// Its images.
     pub images: BTreeMap<ContainerRef, ImageReference>,
     /// The replicas that it renders; `None` where it renders none.
     pub replicas: BTreeMap<WorkloadRef, Option<i64>>,
-}
-
-impl StoredRevision {
-    /// Whether it was deployed once, by its status: neither failed nor abandoned.
-    pub fn was_good(&self) -> bool {
-        matches!(self.status.as_str(), "deployed" | "superseded")
-    }
 }

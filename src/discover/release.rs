@@ -27,6 +27,8 @@ pub struct Release {
     pub revisions: Vec<StoredRevision>,
     /// Records that cannot be read, with the reason.
     pub unreadable: Vec<(u64, String)>,
+    /// Records whose label and body name different statuses; they are among the unreadable ones too.
+    pub contradictory: Vec<StoredRecord>,
     /// The revision whose record agrees best with what runs.
     pub base_revision: Option<u64>,
 }
@@ -109,6 +111,8 @@ pub enum Records {
     Found(Box<Release>),
     /// Not usable.
     Problem(RecordProblem),
+    /// Not usable, because the newest cannot be read; the others can.
+    Damaged(RecordProblem, Box<Release>),
 }
 
 /// Names of the releases that have records in a namespace.
@@ -142,29 +146,46 @@ pub async fn read(
     if metas.is_empty() {
         return Ok(Records::Problem(RecordProblem::Missing(name.to_owned())));
     }
-    let bodies = join_all(metas.iter().take(BODIES).map(|meta| storage.get(meta))).await;
+    // The deployed one may lie far back, below many failed upgrades.
+    let wanted: Vec<&RecordMeta> = (0..)
+        .zip(&metas)
+        .filter(|(index, meta)| *index < BODIES || meta.status == Status::Deployed)
+        .map(|(_, meta)| meta)
+        .collect();
+    let bodies = join_all(wanted.iter().map(|meta| storage.get(meta))).await;
+    let bodies: Vec<(u64, Result<StoredRecord, StorageError>)> =
+        wanted.iter().map(|meta| meta.revision).zip(bodies).collect();
+    let contradictory = bodies.iter().filter_map(|(revision, body)| {
+        let is_contradictory = body.as_ref().is_err_and(StorageError::is_about_status);
+        is_contradictory.then(|| metas.iter().find(|meta| meta.revision == *revision))?
+    });
+    let contradictory =
+        join_all(contradictory.map(|meta| storage.get_whatever_status(meta))).await.into_iter().flatten();
+    let contradictory = contradictory.collect();
     let mut release = Release {
         name: name.to_owned(),
         metas,
         records: Vec::new(),
         revisions: Vec::new(),
         unreadable: Vec::new(),
+        contradictory,
         base_revision: None,
     };
-    for (meta, body) in release.metas.iter().zip(bodies) {
+    for (revision, body) in bodies {
         match body {
             Ok(stored) => release.records.push(stored),
             Err(error) if matches!(error, StorageError::Forbidden { .. }) => {
                 return Ok(Records::Problem(RecordProblem::Forbidden(error.to_string())));
             }
-            Err(error) => release.unreadable.push((meta.revision, error.to_string())),
+            Err(error) => release.unreadable.push((revision, error.to_string())),
         }
     }
     release.revisions = release.records.iter().map(|stored| revision(stored, namespace)).collect();
     if let Some((revision, why)) = release.unreadable.first()
         && release.metas.first().is_some_and(|newest| newest.revision == *revision)
     {
-        return Ok(Records::Problem(RecordProblem::Unreadable { revision: *revision, why: why.clone() }));
+        let problem = RecordProblem::Unreadable { revision: *revision, why: why.clone() };
+        return Ok(Records::Damaged(problem, Box::new(release)));
     }
     Ok(Records::Found(Box::new(release)))
 }
@@ -174,6 +195,7 @@ fn revision(stored: &StoredRecord, namespace: &str) -> StoredRevision {
     StoredRevision {
         revision: stored.meta.revision,
         status: stored.meta.status.to_string(),
+        description: stored.record.description().to_owned(),
         images: manifest
             .images()
             .into_iter()

@@ -49,6 +49,14 @@ pub enum DiscoverError {
         /// The name.
         name: String,
     },
+    /// Helm has no record of the release that was named.
+    #[error("namespace {namespace} holds no record of a Helm release {name}")]
+    NoSuchRecord {
+        /// The namespace.
+        namespace: String,
+        /// The name.
+        name: String,
+    },
     /// A named workload is not there.
     #[error("namespace {namespace} has no {name}")]
     NoSuchWorkload {
@@ -154,6 +162,10 @@ async fn of_release(
     match records {
         Records::Found(release) => snapshot.release = Some(*release),
         Records::Problem(problem) => snapshot.record_problem = Some(problem),
+        Records::Damaged(problem, release) => {
+            snapshot.record_problem = Some(problem);
+            snapshot.damaged = Some(*release);
+        }
     }
     snapshot.workloads = workloads_of(&snapshot, &name, namespace, state.workloads);
     if snapshot.workloads.is_empty() && matches!(snapshot.record_problem, Some(RecordProblem::Missing(_))) {
@@ -171,7 +183,7 @@ async fn of_release(
 }
 
 /// The only release of a namespace: by records, else by the marks that Helm and charts leave on workloads.
-fn the_only_release(
+pub(super) fn the_only_release(
     namespace: &str,
     names: Result<Vec<String>, StorageError>,
     workloads: &[Workload],

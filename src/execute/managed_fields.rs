@@ -4,16 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::discover::workload::field_path;
+use crate::plan::fields::{FieldSet, release_entry};
 use crate::workload::WorkloadKind;
 
 /// The field manager of our writes to workloads.
 pub const FIELD_MANAGER: &str = "kubectl-rollback";
-
-/// Annotation by which Helm marks what belongs to a release; its owner in `managedFields` is the release's writer.
-const RELEASE_NAME: &str = "f:meta.helm.sh/release-name";
 
 /// What the rewrite gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +34,7 @@ pub fn hand_over(
     if ours.is_empty() {
         return None;
     }
-    let writer = release_writer(&others);
+    let writer = release_entry(&others);
     let mut given: Vec<(Option<usize>, Value)> = Vec::new();
     for entry in &ours {
         for (container, image) in image_paths(kind, &entry["fieldsV1"]) {
@@ -70,19 +68,6 @@ fn is_status(entry: &Value) -> bool {
     entry["subresource"].as_str().is_some_and(|subresource| !subresource.is_empty())
 }
 
-/// The entry that owns the release annotation, an `Apply` entry before an `Update` one.
-fn release_writer(entries: &[Value]) -> Option<usize> {
-    let owns = |entry: &Value| {
-        !is_status(entry)
-            && entry
-                .pointer("/fieldsV1/f:metadata/f:annotations")
-                .is_some_and(|all| all.get(RELEASE_NAME).is_some())
-    };
-    let of =
-        |operation: &str| entries.iter().position(|entry| entry["operation"] == operation && owns(entry));
-    of("Apply").or_else(|| of("Update"))
-}
-
 /// The image paths in a field set, each as a field set of its own, with the container's name.
 fn image_paths(kind: WorkloadKind, fields: &Value) -> Vec<(String, Value)> {
     let pod =
@@ -106,29 +91,26 @@ fn image_paths(kind: WorkloadKind, fields: &Value) -> Vec<(String, Value)> {
     paths
 }
 
-/// Adds the leaves of one field set to another.
+/// Adds the fields of a set to an entry's.
 fn merge(into: &mut Value, from: &Value) {
-    let Value::Object(from) = from else { return };
-    if !into.is_object() {
-        *into = Value::Object(Map::new());
-    }
-    if let Value::Object(into) = into {
-        for (key, value) in from {
-            merge(into.entry(key.clone()).or_insert_with(|| json!({})), value);
-        }
-    }
+    let mut fields = FieldSet::from_value(into.take());
+    fields.union(&FieldSet::from_value(from.clone()));
+    *into = fields.into_value();
 }
 
 /// Takes `spec.replicas` out of an entry, and the `spec` with it where nothing else is left.
 fn disown_replicas(entry: &mut Value) {
-    if let Some(fields) = entry["fieldsV1"].as_object_mut()
-        && let Some(spec) = fields.get_mut("f:spec").and_then(Value::as_object_mut)
-    {
-        spec.remove("f:replicas");
-        if spec.is_empty() {
-            fields.remove("f:spec");
-        }
-    }
+    let mut fields = FieldSet::from_value(entry["fieldsV1"].take());
+    fields.without(&FieldSet::path(&["f:spec", "f:replicas"]));
+    entry["fieldsV1"] = fields.into_value();
+}
+
+/// Who beside the release's writer owns fields of a live object's spec, with the names of those fields.
+pub fn foreign_owners(live: &Value) -> Vec<String> {
+    let entries =
+        live.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let writer = crate::plan::fields::release_writer(entries).map_or(Value::Null, Value::from);
+    foreign_managers(entries, &writer)
 }
 
 /// Managers beside the writer that own fields of the spec, with the names of those fields.
@@ -176,6 +158,8 @@ fn text_of(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELEASE_NAME: &str = "f:meta.helm.sh/release-name";
 
     fn entry(manager: &str, operation: &str, fields: impl Into<Value>) -> Value {
         let fields: Value = fields.into();

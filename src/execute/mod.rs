@@ -1,10 +1,16 @@
 //! Carries out a plan: the only part, beside [`crate::helm::storage`], that writes to the cluster. It makes no choices:
 //! what is done stands in the plan; what is decided here is only how to survive what comes in between.
 
+pub mod apply;
 pub mod hand_over;
+pub mod hooks;
+#[cfg(test)]
+mod hooks_tests;
+mod jobs;
 pub mod managed_fields;
 pub mod patches;
 pub mod record;
+pub mod rollback;
 mod swap;
 mod unstick;
 
@@ -158,14 +164,33 @@ pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, sna
         let generation = snapshot.workload(reference).map(|workload| workload.generation);
         waited.push(WaitedWorkload { workload: reference.clone(), replicas: None, generation });
     }
+    let stuck: Vec<WorkloadRef> = execution
+        .written()
+        .filter(|swapped| swapped.plan.unstick)
+        .map(|swapped| swapped.plan.workload.clone())
+        .collect();
+    let Waited { end, ready } = wait_for(context, waited, &stuck).await;
+    execution.ready = ready;
+    execution.wait = Some(end);
+    if end == WaitEnd::Ready {
+        execution.restored_at = Some(context.now());
+    }
+}
+
+/// How a wait ended, and which workloads are ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waited {
+    /// How it ended.
+    pub end: WaitEnd,
+    /// Those that are ready.
+    pub ready: BTreeSet<WorkloadRef>,
+}
+
+/// Waits for workloads, as the phase of that name; broken pods of the `stuck` ones are deleted meanwhile.
+pub async fn wait_for(context: &Context, waited: Vec<WaitedWorkload>, stuck: &[WorkloadRef]) -> Waited {
     let about = format!("0 of {} ready", count(waited.len()));
-    let (outcomes, end) = phase(context, Phase::Wait, &about, async {
+    phase(context, Phase::Wait, &about, async {
         let total = waited.len();
-        let stuck: Vec<WorkloadRef> = execution
-            .written()
-            .filter(|swapped| swapped.plan.unstick)
-            .map(|swapped| swapped.plan.workload.clone())
-            .collect();
         let unstick = join_all(stuck.iter().map(|workload| unstick::unstick(context, workload)));
         let waits = wait_per_namespace(context, waited);
         let outcomes = tokio::select! {
@@ -177,30 +202,22 @@ pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, sna
             .map(|outcome| outcome.end)
             .max_by_key(|end| severity(*end))
             .unwrap_or(WaitEnd::Ready);
-        let ready = outcomes
-            .iter()
-            .flat_map(|outcome| &outcome.workloads)
+        let workloads = outcomes.iter().flat_map(|outcome| &outcome.workloads);
+        let ready: BTreeSet<WorkloadRef> = workloads
             .filter(|workload| workload.progress.done)
-            .count();
+            .map(|workload| workload.workload.clone())
+            .collect();
         let status = if end == WaitEnd::Ready { StageStatus::Done } else { StageStatus::Failed };
+        let (ready_now, total) = (ready.len(), count(total));
         let message = match end {
-            WaitEnd::Ready => format!("{} ready", count(total)),
-            WaitEnd::NotReady => {
-                format!("{ready} of {} ready, the others will not become ready", count(total))
-            }
-            WaitEnd::TimedOut => format!("{ready} of {} ready when the time was up", count(total)),
-            WaitEnd::Interrupted => format!("{ready} of {} ready when it was interrupted", count(total)),
+            WaitEnd::Ready => format!("{total} ready"),
+            WaitEnd::NotReady => format!("{ready_now} of {total} ready, the others will not become ready"),
+            WaitEnd::TimedOut => format!("{ready_now} of {total} ready when the time was up"),
+            WaitEnd::Interrupted => format!("{ready_now} of {total} ready when it was interrupted"),
         };
-        ((outcomes, end), status, message)
+        (Waited { end, ready }, status, message)
     })
-    .await;
-    let done =
-        outcomes.iter().flat_map(|outcome| &outcome.workloads).filter(|workload| workload.progress.done);
-    execution.ready = done.map(|workload| workload.workload.clone()).collect();
-    execution.wait = Some(end);
-    if end == WaitEnd::Ready {
-        execution.restored_at = Some(context.now());
-    }
+    .await
 }
 
 /// Lets a background task run without ever ending the race that it is in.

@@ -12,6 +12,7 @@ use crate::helm::meta::RecordMeta;
 use crate::helm::record::Record;
 use crate::helm::status::Status;
 use crate::helm::storage::{Driver, Storage};
+use crate::plan::repair::StatusChange;
 use crate::reconcile::{self, Closing, Reconciled, Swap};
 
 /// Attempts to write a record while the API server does not answer.
@@ -81,6 +82,22 @@ pub async fn open(
     Ok(Some(OpenRecord { storage, meta, record }))
 }
 
+/// Writes a record as it is, to be held by this operation. [`StorageError::Taken`] means that somebody else began one.
+pub async fn begin(context: &Context, driver: Driver, record: Record) -> Result<OpenRecord, StorageError> {
+    let storage = storage(context, driver);
+    let operation = Some(context.operation.as_str());
+    let (meta, record) = match storage.create(&record, operation, context.now()).await {
+        Err(StorageError::TooLarge { .. }) => {
+            let mut slim = record;
+            slim.slim();
+            (storage.create(&slim, operation, context.now()).await?, slim)
+        }
+        answer => (answer?, record),
+    };
+    changed(context, "create", &meta, &record.status());
+    Ok(OpenRecord { storage, meta, record })
+}
+
 /// Computes the record that tells what runs.
 pub fn describe(
     context: &Context,
@@ -104,6 +121,37 @@ pub fn describe(
 }
 
 impl OpenRecord {
+    /// The record as it is stored now.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Takes a changed record to be written with the next [`save`](Self::save) or [`finish`](Self::finish).
+    pub fn note(&mut self, record: Record) {
+        self.record = record;
+    }
+
+    /// Writes a changed record over what is stored.
+    pub async fn save(&mut self, context: &Context, record: Record) -> Result<(), StorageError> {
+        self.meta = update(&self.storage, &self.meta, &record, context).await?;
+        self.record = record;
+        Ok(())
+    }
+
+    /// Writes the final record and settles the others. `keep` is never pruned; `maximum` is how many revisions stay.
+    pub async fn finish(
+        mut self,
+        context: &Context,
+        record: Record,
+        keep: u64,
+        maximum: Option<usize>,
+    ) -> Result<(), StorageError> {
+        self.save(context, record).await?;
+        changed(context, "update", &self.meta, &self.record.status());
+        settle(context, &self.storage, &self.meta, Some(keep), maximum).await;
+        Ok(())
+    }
+
     /// Closes the record with what is true now.
     pub async fn close(
         mut self,
@@ -122,7 +170,7 @@ impl OpenRecord {
         };
         self.meta = update(&self.storage, &self.meta, &record, context).await?;
         changed(context, "update", &self.meta, &record.status());
-        settle(context, &self.storage, &self.meta, statement.release.base_revision).await;
+        settle(context, &self.storage, &self.meta, statement.release.base_revision, None).await;
         Ok(reconciled)
     }
 
@@ -152,8 +200,29 @@ pub async fn create(
         answer => answer?,
     };
     changed(context, "create", &meta, &Status::Deployed);
-    settle(context, &storage, &meta, base).await;
+    settle(context, &storage, &meta, base, None).await;
     Ok(meta)
+}
+
+/// Gives records the statuses of a repair, in the plan's order, each over exactly the record that was found. Ends at the
+/// first that cannot be written; the changes say which were.
+pub async fn set_statuses(
+    context: &Context,
+    driver: Driver,
+    changes: &mut [StatusChange],
+) -> Result<(), StorageError> {
+    let storage = storage(context, driver);
+    for change in changes {
+        let mut record = storage.get_whatever_status(&change.meta).await?.record;
+        record.set_status(&change.to);
+        if let Some(description) = &change.description {
+            record.set_description(description);
+        }
+        let meta = update(&storage, &change.meta, &record, context).await?;
+        change.written = true;
+        changed(context, "update", &meta, &change.to);
+    }
+    Ok(())
 }
 
 /// Writes a record over its stored state. One that is too large loses the chart's templates and files, which no later
@@ -202,7 +271,13 @@ fn is_transient(error: &StorageError) -> bool {
 /// A pending record that a dead operation left below ours becomes `failed`. After a success also every other `deployed`
 /// record becomes `superseded`, and the history is pruned as Helm would. Trouble here is a warning: the new record is
 /// already true.
-async fn settle(context: &Context, storage: &Storage, ours: &RecordMeta, base: Option<u64>) {
+async fn settle(
+    context: &Context,
+    storage: &Storage,
+    ours: &RecordMeta,
+    base: Option<u64>,
+    maximum: Option<usize>,
+) {
     let metas = match storage.list(&ours.release).await {
         Ok(metas) => metas,
         Err(error) => {
@@ -231,7 +306,9 @@ async fn settle(context: &Context, storage: &Storage, ours: &RecordMeta, base: O
     if !is_deployed {
         return;
     }
-    let maximum = history::maximum_from_environment(std::env::var("HELM_MAX_HISTORY").ok().as_deref());
+    let maximum = maximum.unwrap_or_else(|| {
+        history::maximum_from_environment(std::env::var("HELM_MAX_HISTORY").ok().as_deref())
+    });
     // Our record exists already, so that one more may stay; the revision that it was made from is never pruned.
     let keep: Vec<u64> = base.into_iter().chain([ours.revision]).collect();
     for meta in history::prune(&metas, if maximum == 0 { 0 } else { maximum + 1 }, &keep) {

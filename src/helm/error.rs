@@ -105,6 +105,11 @@ impl StorageError {
         )
     }
 
+    /// Whether all that is wrong with the record is that label and body name different statuses.
+    pub fn is_about_status(&self) -> bool {
+        matches!(self, Self::Disagrees { field: "status", .. })
+    }
+
     pub(super) fn from_answer(error: kube::Error, action: impl FnOnce() -> String, record: &str) -> Self {
         match &error {
             kube::Error::Api(status) => match status.code {

@@ -43,6 +43,8 @@ pub struct RecordMeta {
     pub operation: Option<String>,
     /// Who wrote it last, by managedFields.
     pub last_writer: Option<String>,
+    /// When that was, by the API server's clock.
+    pub last_written: Option<jiff::Timestamp>,
     /// The user's labels.
     pub user_labels: BTreeMap<String, String>,
 }
@@ -61,6 +63,11 @@ impl RecordMeta {
             let text = labels.get(key)?;
             jiff::Timestamp::from_second(text.parse().ok()?).ok()
         };
+        let last_entry = metadata
+            .managed_fields
+            .iter()
+            .flatten()
+            .max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
         Some(Self {
             release,
             namespace: metadata.namespace.clone().unwrap_or_default(),
@@ -74,12 +81,8 @@ impl RecordMeta {
                 .annotations
                 .as_ref()
                 .and_then(|annotations| annotations.get(OPERATION_ANNOTATION).cloned()),
-            last_writer: metadata
-                .managed_fields
-                .iter()
-                .flatten()
-                .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
-                .and_then(|entry| entry.manager.clone()),
+            last_writer: last_entry.and_then(|entry| entry.manager.clone()),
+            last_written: last_entry.and_then(|entry| entry.time.as_ref()).map(|time| time.0),
             user_labels: labels
                 .iter()
                 .filter(|(key, _)| !SYSTEM_LABELS.contains(&key.as_str()))
@@ -103,6 +106,7 @@ impl RecordMeta {
             modified: None,
             operation: None,
             last_writer: None,
+            last_written: None,
             user_labels: BTreeMap::new(),
         }
     }

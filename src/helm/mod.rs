@@ -11,6 +11,9 @@ pub mod edit;
 mod edit_tests;
 pub mod error;
 pub mod history;
+pub mod hooks;
+#[cfg(test)]
+mod hooks_tests;
 pub mod manifest;
 pub mod meta;
 pub mod record;

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::hooks;
 use super::status::{ApplyMethod, Status};
 
 /// Why a JSON value is not a release record.
@@ -31,7 +32,7 @@ pub enum RecordError {
 /// A release record.
 #[derive(Clone, PartialEq)]
 pub struct Record {
-    body: Map<String, Value>,
+    pub(super) body: Map<String, Value>,
     /// The labels that the user gave the release (`helm upgrade --labels`). Helm keeps them on the storage object,
     /// never in the JSON; Helm's own six labels are not among them.
     pub labels: BTreeMap<String, String>,
@@ -44,38 +45,7 @@ impl fmt::Debug for Record {
     }
 }
 
-/// A hook of a release: an object that is not in the manifest.
-#[derive(Clone, Copy)]
-pub struct Hook<'a>(&'a Map<String, Value>);
-
-impl<'a> Hook<'a> {
-    /// The object's name.
-    pub fn name(self) -> &'a str {
-        text(self.0, "name")
-    }
-
-    /// The object's kind.
-    pub fn kind(self) -> &'a str {
-        text(self.0, "kind")
-    }
-
-    /// The template it came from.
-    pub fn path(self) -> &'a str {
-        text(self.0, "path")
-    }
-
-    /// The object as YAML.
-    pub fn manifest(self) -> &'a str {
-        text(self.0, "manifest")
-    }
-
-    /// The events that run it, such as `pre-rollback`.
-    pub fn events(self) -> impl Iterator<Item = &'a str> {
-        self.0.get("events").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-    }
-}
-
-fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
+pub(super) fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
     map.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -91,7 +61,7 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 /// Checks the type of an optional field; null counts as absent, as in Go.
-fn check(
+pub(super) fn check(
     map: &Map<String, Value>,
     field: &'static str,
     expected: &'static str,
@@ -152,7 +122,7 @@ impl Record {
                     found: type_name(hook),
                 });
             };
-            check(hook, "hooks[].manifest", "a string", Value::is_string)?;
+            hooks::check_types(hook)?;
         }
         Ok(Self { body, labels: BTreeMap::new() })
     }
@@ -199,6 +169,11 @@ impl Record {
     /// When the release was first installed.
     pub fn first_deployed(&self) -> Option<jiff::Timestamp> {
         self.info("first_deployed").parse().ok()
+    }
+
+    /// When this revision was deployed, as the text that Helm stored: with the writer's own offset. Empty when unset.
+    pub fn last_deployed_text(&self) -> &str {
+        self.info("last_deployed")
     }
 
     /// When this revision was deployed.
@@ -261,17 +236,6 @@ impl Record {
         }
     }
 
-    /// The hooks, in stored order.
-    pub fn hooks(&self) -> impl Iterator<Item = Hook<'_>> {
-        self.body
-            .get("hooks")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_object)
-            .map(Hook)
-    }
-
     fn set_info(&mut self, key: &str, value: String) {
         if let Some(Value::Object(info)) = self.body.get_mut("info") {
             info.insert(key.to_owned(), value.into());
@@ -305,15 +269,6 @@ impl Record {
     /// Replaces the manifest.
     pub fn set_manifest(&mut self, manifest: String) {
         self.body.insert("manifest".to_owned(), manifest.into());
-    }
-
-    /// Replaces the manifest of the hook at `index`.
-    pub fn set_hook_manifest(&mut self, index: usize, manifest: String) {
-        if let Some(Value::Object(hook)) =
-            self.body.get_mut("hooks").and_then(Value::as_array_mut).and_then(|hooks| hooks.get_mut(index))
-        {
-            hook.insert("manifest".to_owned(), manifest.into());
-        }
     }
 
     /// The user-supplied values, to be changed; made when there were none.

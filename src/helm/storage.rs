@@ -85,6 +85,12 @@ impl Storage {
         Self { api: Api::namespaced_with(client, namespace, &resource), resource, driver }
     }
 
+    /// The records of every namespace: for lists; a body is read in its own namespace.
+    pub fn of_all_namespaces(client: Client, driver: Driver) -> Self {
+        let resource = driver.api_resource();
+        Self { api: Api::all_with(client, &resource), resource, driver }
+    }
+
     /// The driver.
     pub fn driver(&self) -> Driver {
         self.driver
@@ -98,6 +104,11 @@ impl Storage {
     /// The revisions of every release of the namespace: by release, newest first.
     pub async fn list_all(&self) -> Result<Vec<RecordMeta>, StorageError> {
         self.list_by("owner=helm").await
+    }
+
+    /// The revisions that a label selector selects besides: by release, newest first.
+    pub async fn list_selected(&self, selector: &str) -> Result<Vec<RecordMeta>, StorageError> {
+        self.list_by(&format!("owner=helm,{selector}")).await
     }
 
     async fn list_by(&self, selector: &str) -> Result<Vec<RecordMeta>, StorageError> {
@@ -122,7 +133,10 @@ impl Storage {
                 None => break,
             }
         }
-        records.sort_by(|left, right| (&left.release, right.revision).cmp(&(&right.release, left.revision)));
+        records.sort_by(|left, right| {
+            let key = |meta: &RecordMeta| (meta.release.clone(), meta.namespace.clone());
+            key(left).cmp(&key(right)).then(right.revision.cmp(&left.revision))
+        });
         Ok(records)
     }
 
@@ -144,7 +158,26 @@ impl Storage {
         self.read(&object)
     }
 
+    /// The body of a revision, also where its status in the label and in the body differ: to put that right. Name and
+    /// revision must agree all the same.
+    pub async fn get_whatever_status(&self, meta: &RecordMeta) -> Result<StoredRecord, StorageError> {
+        let name = &meta.object_name;
+        let object = self.api.get(name).await.map_err(|error| {
+            StorageError::from_answer(error, || format!("read Helm's record {name}"), name)
+        })?;
+        let stored = self.read_unchecked(&object)?;
+        match contradiction(&stored) {
+            Some(error) if !error.is_about_status() => Err(error),
+            _ => Ok(stored),
+        }
+    }
+
     fn read(&self, object: &DynamicObject) -> Result<StoredRecord, StorageError> {
+        let stored = self.read_unchecked(object)?;
+        contradiction(&stored).map_or(Ok(stored), Err)
+    }
+
+    fn read_unchecked(&self, object: &DynamicObject) -> Result<StoredRecord, StorageError> {
         let record_name = object.name_any();
         let no_payload = || StorageError::NoPayload { record: record_name.clone() };
         let codec_error = |source| StorageError::Codec { record: record_name.clone(), source };
@@ -160,15 +193,6 @@ impl Storage {
         let mut record = Record::from_json(body)
             .map_err(|source| StorageError::Record { record: record_name.clone(), source })?;
         let meta = RecordMeta::from_metadata(&object.metadata).ok_or_else(no_payload)?;
-        for (field, label, body) in [
-            ("name", meta.release.clone(), record.name().to_owned()),
-            ("version", meta.revision.to_string(), record.revision().to_string()),
-            ("status", meta.status.to_string(), record.status().to_string()),
-        ] {
-            if label != body {
-                return Err(StorageError::Disagrees { record: record_name, field, label, body });
-            }
-        }
         record.labels.clone_from(&meta.user_labels);
         Ok(StoredRecord { meta, record })
     }
@@ -283,6 +307,18 @@ impl Storage {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What labels and body of a record say differently.
+fn contradiction(stored: &StoredRecord) -> Option<StorageError> {
+    let StoredRecord { meta, record } = stored;
+    let pairs = [
+        ("name", meta.release.clone(), record.name().to_owned()),
+        ("version", meta.revision.to_string(), record.revision().to_string()),
+        ("status", meta.status.to_string(), record.status().to_string()),
+    ];
+    let (field, label, body) = pairs.into_iter().find(|(_, label, body)| label != body)?;
+    Some(StorageError::Disagrees { record: meta.object_name.clone(), field, label, body })
 }
 
 fn has_no_causes(status: &kube::core::Status) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::last_good::ran;
 use super::question::{PlanError, Question};
 use super::selection::{check_selectors, selects_workload};
 use super::strategy::{self, Wish};
@@ -249,7 +250,8 @@ fn same_images_as(plan: &Plan, snapshot: &Snapshot) -> Option<u64> {
             })
         })
     };
-    release.revisions.iter().find(|stored| stored.was_good() && agrees(stored)).map(|stored| stored.revision)
+    let is_good = |stored: &StoredRevision| ran(&stored.status.as_str().into(), &stored.description).is_ok();
+    release.revisions.iter().find(|stored| is_good(stored) && agrees(stored)).map(|stored| stored.revision)
 }
 
 #[cfg(test)]
@@ -280,6 +282,7 @@ mod tests {
         let stored = |(revision, images): (u64, &&[(&str, &str)])| StoredRevision {
             revision,
             status: "superseded".into(),
+            description: "Upgrade complete".into(),
             images: images
                 .iter()
                 .map(|(name, image)| {
@@ -296,6 +299,7 @@ mod tests {
             metas: Vec::new(),
             records: Vec::new(),
             unreadable: Vec::new(),
+            contradictory: Vec::new(),
             base_revision: revisions.first().map(|stored| stored.revision),
             revisions,
         }
@@ -330,6 +334,14 @@ mod tests {
         assert_eq!(plan.same_images_as, Some(1));
         assert_eq!(plan.workloads[1].replicas, Some(ReplicaPlan { before: 5, after: 5, live: 5 }));
         assert_eq!(plan.workloads[1].containers[0].to.to_string(), "acme/web:one");
+    }
+
+    #[test]
+    fn an_equal_revision_that_failed_is_not_named() {
+        let mut snapshot = snapshot();
+        let revisions = &mut snapshot.release.as_mut().unwrap().revisions;
+        revisions.last_mut().unwrap().description = "Upgrade \"app\" failed: web is not ready".into();
+        assert_eq!(plan(&to_tag("one"), &snapshot).unwrap().same_images_as, None);
     }
 
     #[test]

@@ -2,9 +2,17 @@
 //! terminal, so a plan can be computed from a saved snapshot.
 
 pub mod containers;
+pub mod diff;
 pub mod emergency;
+pub mod fields;
+pub mod last_good;
+#[cfg(test)]
+mod last_good_tests;
 mod mentions;
 pub mod question;
+pub mod repair;
+pub mod revisions;
+pub mod rollback;
 mod selection;
 pub mod strategy;
 pub mod swaps;

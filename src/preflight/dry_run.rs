@@ -6,7 +6,7 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, Request, Resource};
 use serde_json::Value;
 
 use crate::execute::FIELD_MANAGER;
@@ -33,6 +33,59 @@ pub async fn create_pod(client: &Client, namespace: &str, pod: Value) -> Result<
     let pod: DynamicObject = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
     let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
     api.create(&parameters, &pod).await.map(drop)
+}
+
+/// Asks what a server-side apply of an object in somebody's name would store: the whole object, `managedFields`
+/// included. Fields that others own are taken, and unknown fields are only warned about, as with an apply in earnest.
+pub async fn apply_probe(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    object: &Value,
+    manager: &str,
+) -> Result<Value, kube::Error> {
+    let parameters = PatchParams {
+        dry_run: true,
+        force: true,
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let request = Request::new(DynamicObject::url_path(resource, namespace))
+        .patch(name, &parameters, &Patch::Apply(object))
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// Asks what would be stored if an object were replaced by this one.
+pub async fn replace(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    object: &Value,
+) -> Result<Value, kube::Error> {
+    let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(DynamicObject::url_path(resource, namespace))
+        .replace(name, &parameters, body)
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
+}
+
+/// Asks what would be stored if an object were created.
+pub async fn create(
+    client: &Client,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    object: &Value,
+) -> Result<Value, kube::Error> {
+    let parameters = PostParams { dry_run: true, field_manager: Some(FIELD_MANAGER.to_owned()) };
+    let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(DynamicObject::url_path(resource, namespace))
+        .create(&parameters, body)
+        .map_err(kube::Error::BuildRequest)?;
+    client.request(request).await
 }
 
 /// Asks whether we may do something with a kind of object in a namespace.

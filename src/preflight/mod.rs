@@ -1,10 +1,11 @@
 //! Checks before the first write: would the server accept what we will send, and the pods that follow from it; would
 //! somebody undo it. All at once; nothing here changes the cluster.
 
-mod dry_run;
+pub mod dry_run;
 mod owners;
 mod permissions;
 mod quota;
+pub mod rollback;
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ use crate::execute::patches;
 use crate::helm::storage::Driver;
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
+
+pub use permissions::may_patch_records;
 
 /// Time that all checks together may take; what is not answered by then is unknown.
 const TIME_BOX: Duration = Duration::from_secs(10);

@@ -62,25 +62,31 @@ fn needed(plan: &Plan, records: Option<Driver>) -> BTreeSet<Permission> {
 
 /// Asks for every permission at once.
 pub async fn findings(context: &Context, plan: &Plan, records: Option<Driver>) -> Vec<Finding> {
-    let questions = needed(plan, records).into_iter().map(|permission| async move {
-        let Permission { verb, group, resource, hint } = permission;
-        let answer = dry_run::may(&context.client, &context.namespace, verb, &group, &resource).await;
-        let (status, message, hint) = match answer {
-            Ok(true) => (FindingStatus::Pass, "allowed".to_owned(), ""),
-            Ok(false) => {
-                (FindingStatus::Fail, format!("not allowed in namespace {}", context.namespace), hint)
-            }
-            Err(error) => (FindingStatus::Unknown, format!("the server could not be asked: {error}"), ""),
-        };
-        Finding {
-            check: Check::Permission,
-            subject: format!("{verb} {resource}"),
-            status,
-            message,
-            hint: hint.to_owned(),
-        }
-    });
-    join_all(questions).await
+    join_all(needed(plan, records).into_iter().map(|permission| ask(context, permission))).await
+}
+
+/// Asks whether Helm's records may be changed.
+pub async fn may_patch_records(context: &Context, driver: Driver) -> Finding {
+    let resource = driver.plural().to_owned();
+    let hint = "ask for this right, or let somebody run the same command who has it";
+    ask(context, Permission { verb: "patch", group: String::new(), resource, hint }).await
+}
+
+async fn ask(context: &Context, permission: Permission) -> Finding {
+    let Permission { verb, group, resource, hint } = permission;
+    let answer = dry_run::may(&context.client, &context.namespace, verb, &group, &resource).await;
+    let (status, message, hint) = match answer {
+        Ok(true) => (FindingStatus::Pass, "allowed".to_owned(), ""),
+        Ok(false) => (FindingStatus::Fail, format!("not allowed in namespace {}", context.namespace), hint),
+        Err(error) => (FindingStatus::Unknown, format!("the server could not be asked: {error}"), ""),
+    };
+    Finding {
+        check: Check::Permission,
+        subject: format!("{verb} {resource}"),
+        status,
+        message,
+        hint: hint.to_owned(),
+    }
 }
 
 #[cfg(test)]

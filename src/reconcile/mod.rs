@@ -5,6 +5,7 @@
 
 mod base;
 mod evidence;
+mod rollback;
 mod seen;
 mod shape;
 mod transition;
@@ -24,7 +25,10 @@ use crate::registry::reference::ImageReference;
 use crate::workload::ContainerRef;
 
 pub use base::{choose_base, is_our_pending};
-pub use transition::{Closing, close, description, pending, to_settle};
+pub use rollback::{rollback_failed, rollback_record, rolled_back};
+pub use transition::{
+    Closing, LONGEST_DESCRIPTION, close, description, failed_description, pending, shorten, to_settle,
+};
 
 /// How the description of every record of ours starts.
 pub const DESCRIPTION_PREFIX: &str = "kubectl-rollback ";

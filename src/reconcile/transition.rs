@@ -10,7 +10,7 @@ use crate::helm::status::Status;
 use super::DESCRIPTION_PREFIX;
 
 /// The longest description, in characters: what Helm's own flag accepts.
-const LONGEST_DESCRIPTION: usize = 256;
+pub const LONGEST_DESCRIPTION: usize = 256;
 
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,19 +53,27 @@ pub fn close(record: &Record, closing: &Closing, now: jiff::Timestamp) -> Record
         Closing::Deployed => closed.set_status(&Status::Deployed),
         Closing::Failed { reason } => {
             closed.set_status(&Status::Failed);
-            let text = format!("{} failed: {reason}", record.description());
-            let text = match text.char_indices().nth(LONGEST_DESCRIPTION) {
-                Some((end, _)) => {
-                    let mut start: String = text[..end].chars().take(LONGEST_DESCRIPTION - 1).collect();
-                    start.push('…');
-                    start
-                }
-                None => text,
-            };
-            closed.set_description(&text);
+            closed.set_description(&failed_description(record.description(), reason));
         }
     }
     closed
+}
+
+/// The description of an operation that failed.
+pub fn failed_description(description: &str, reason: &str) -> String {
+    shorten(&format!("{description} failed: {reason}"))
+}
+
+/// Cuts a description to the length that Helm accepts.
+pub fn shorten(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_DESCRIPTION) {
+        Some((end, _)) => {
+            let mut start: String = text[..end].chars().take(LONGEST_DESCRIPTION - 1).collect();
+            start.push('…');
+            start
+        }
+        None => text.to_owned(),
+    }
 }
 
 /// Which other records must change, and to what, once the record of revision `ours` is written as deployed: there is one

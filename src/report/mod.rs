@@ -3,8 +3,11 @@
 mod collector;
 mod result;
 
+/// Version of the documents that this tool prints and saves.
+pub const API_VERSION: &str = "kubectl-rollback/v1";
+
 pub use collector::Collector;
 pub use result::{
-    ContainerResult, PhaseTiming, ReleaseResult, ReplicasResult, Requests, ResultDocument, Timings,
-    WorkloadResult,
+    ContainerResult, ObjectResult, PhaseTiming, ReleaseResult, ReplicasResult, Requests, ResultDocument,
+    Timings, WorkloadResult,
 };

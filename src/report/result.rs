@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::event::{Diagnosis, Finding, Phase};
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::Skipped;
+use crate::plan::repair::RepairPlan;
 
 /// The result document.
 #[derive(Debug, Clone, Serialize)]
@@ -39,8 +40,14 @@ pub struct ResultDocument {
     pub incident: Option<String>,
     /// The release, where there is one.
     pub release: Option<ReleaseResult>,
+    /// What `repair` found, and the statuses that it wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Box<RepairPlan>>,
     /// The workloads of the plan.
     pub workloads: Vec<WorkloadResult>,
+    /// The objects of a rollback to a stored revision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectResult>,
     /// Results of the checks before the first write.
     pub preflight: Vec<Finding>,
     /// Workloads left at zero; empty unless starting one failed.
@@ -67,7 +74,7 @@ impl ResultDocument {
     /// A result that tells of nothing yet.
     pub fn new(procedure: &'static str, outcome: Outcome, exit: ExitCode, finished_at: Timestamp) -> Self {
         Self {
-            api_version: "kubectl-rollback/v1",
+            api_version: super::API_VERSION,
             kind: "Result",
             operation: String::new(),
             procedure,
@@ -79,7 +86,9 @@ impl ResultDocument {
             reason: None,
             incident: None,
             release: None,
+            repair: None,
             workloads: Vec::new(),
+            objects: Vec::new(),
             preflight: Vec::new(),
             stopped: Vec::new(),
             frozen: Vec::new(),
@@ -115,6 +124,25 @@ pub struct ReleaseResult {
     pub new_revision: Option<u64>,
     /// The tag, where the target was one.
     pub tag: Option<String>,
+}
+
+/// An object in the result of a rollback to a stored revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectResult {
+    /// The kind.
+    pub kind: String,
+    /// Its namespace; `null` for cluster-wide kinds.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// What was planned.
+    pub action: crate::plan::rollback::Action,
+    /// What was done: `created`, `changed`, `unchanged`, `deleted`, `kept`, `failed`, `notBegun`; `null` for a plan.
+    pub done: Option<&'static str>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A workload in a result.

@@ -145,6 +145,10 @@ impl Lines {
                     ),
                 )
             }
+            EventKind::Output { object, pod, container, lines } => {
+                let text = quoted(&lines.join("\n"));
+                ("INFO", format!("object={} pod={pod} container={container} output={text}", name(object)))
+            }
             EventKind::Warning { message } => ("WARN", format!("message={}", quoted(message))),
             EventKind::OperationFinished { outcome, exit_code, elapsed_ms, .. } => {
                 let level = if *exit_code == 0 { "INFO" } else { "ERROR" };

@@ -1,24 +1,35 @@
 //! The terminal: the only place that prints. stdout carries the result, stderr the talk; progress bars on a terminal,
 //! plain timestamped lines elsewhere, one JSON object a line where that was asked for.
 
+mod diff;
 mod failure;
+mod history;
 mod lines;
+mod list;
 mod plan;
 mod printer;
 mod prompt;
+mod repair;
+mod rollback;
 mod screen;
 mod status;
+mod table;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use diff::{Detail, diff_summary, diff_text};
 pub use failure::failure_block;
+pub use history::{history_table, workload_history_table};
+pub use list::list_table;
 pub use plan::plan_screen;
-pub use printer::stderr_is_terminal;
 pub use printer::{Printer, Streams};
+pub use printer::{can_ask, stderr_is_terminal};
 pub use prompt::{Answer, ask_line, confirm};
+pub use repair::{age, repair_screen};
+pub use rollback::{RollbackScreen, rollback_screen};
 pub use status::status_table;
 
 use crate::event::{Event, EventKind};

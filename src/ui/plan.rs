@@ -151,7 +151,7 @@ fn not_touched(text: &mut String, plan: &Plan) {
     }
 }
 
-fn checks(text: &mut String, printer: &Printer, findings: &[Finding]) {
+pub(super) fn checks(text: &mut String, printer: &Printer, findings: &[Finding]) {
     if findings.is_empty() {
         return;
     }

@@ -59,6 +59,12 @@ impl Screen {
                     self.line(&format!("         hint: {}", finding.hint));
                 }
             }
+            EventKind::Output { object, pod, container, lines } => {
+                self.line(&format!("  output of {}, pod {pod}, container {container}:", short_name(object)));
+                for line in lines {
+                    self.line(&format!("    {line}"));
+                }
+            }
             EventKind::Warning { message } => {
                 let mark = self.printer.caution("!");
                 self.line(&format!("{mark} {message}"));

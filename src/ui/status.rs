@@ -28,6 +28,9 @@ pub fn status_table(printer: &Printer, status: &StatusDocument) -> String {
     if let Some(operation) = &status.open_operation {
         let _ = writeln!(text, "{} in progress: {operation}", printer.caution("!"));
     }
+    for stuck in &status.stuck {
+        let _ = writeln!(text, "{} {stuck}", printer.bad("✘"));
+    }
     let _ = writeln!(text);
     let mut table = Builder::default();
     table.push_record(["WORKLOAD", "READY", "STATE", "CONTAINER", "IMAGE", "RECORD"]);
@@ -62,6 +65,14 @@ pub fn status_table(printer: &Printer, status: &StatusDocument) -> String {
     }
     for warning in &status.warnings {
         let _ = writeln!(text, "{} {warning}", printer.caution("!"));
+    }
+    if !status.stuck.is_empty() {
+        let name = status.release.as_ref().map_or("RELEASE", |release| release.name.as_str());
+        let _ = writeln!(
+            text,
+            "\nThe records are stuck unless somebody is at work: kubectl rollback repair {name} -n {}",
+            status.namespace
+        );
     }
     if status.drift {
         let name = status.release.as_ref().map_or("RELEASE", |release| release.name.as_str());

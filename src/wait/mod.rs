@@ -5,11 +5,12 @@
 //! objects current in spite of a bad network; [`wait_until_ready`] and [`wait_until_gone`] put the two
 //! together. Nothing here writes to the cluster. `docs/readiness.md` tells the rules in prose.
 
+pub mod completion;
 pub mod diagnosis;
 #[cfg(test)]
 mod fake;
 mod gone;
-mod logs;
+pub mod logs;
 pub mod ownership;
 pub mod readiness;
 pub mod redaction;
@@ -120,5 +121,13 @@ impl WorkloadOutcome {
 async fn cancelled(cancel: &mut Receiver<bool>) {
     if cancel.wait_for(|is_cancelled| *is_cancelled).await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Resolves at the deadline; never where there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

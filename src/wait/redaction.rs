@@ -63,7 +63,8 @@ fn is_authorization_scheme(word: &str) -> bool {
     scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("basic")
 }
 
-fn is_secret_name(name: &str) -> bool {
+/// Whether a variable or key of that name holds something that must not be shown.
+pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|secret| name.contains(secret))
 }

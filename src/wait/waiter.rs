@@ -15,7 +15,9 @@ use super::logs::last_words;
 use super::readiness::{self, Readiness};
 use super::stability::Stability;
 use super::watch::Watched;
-use super::{WaitEnd, WaitEvent, WaitOutcome, WaitRequest, WaitedWorkload, WorkloadOutcome, cancelled};
+use super::{
+    WaitEnd, WaitEvent, WaitOutcome, WaitRequest, WaitedWorkload, WorkloadOutcome, cancelled, until,
+};
 use crate::event::{Diagnosis, DiagnosisCode, ObjectReference, Progress, Severity};
 
 /// Guards that count seconds are looked at this often.
@@ -341,12 +343,5 @@ impl Waiter<'_> {
             WorkloadOutcome { workload: track.waited.workload, progress: track.progress, diagnoses }
         });
         WaitOutcome { end, workloads: join_all(outcomes).await }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

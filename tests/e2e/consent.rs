@@ -2,27 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Helm, INFRASTRUCTURE, Release, Run, SERVICES, Test, all_tags, wait_for};
+use crate::harness::{Helm, INFRASTRUCTURE, Release, Run, SERVICES, Test, all_tags};
 
 /// A healthy release with two revisions, in which nothing moves any more.
 #[track_caller]
 fn settled_platform(test: &Test) -> Vec<String> {
     let release = Release::install(test, Helm::Four, "todo-app", &all_tags("good-1"));
     release.upgrade_and_wait(&all_tags("good-2"));
-    settled(test)
-}
-
-/// Resource versions once they have stood still for two seconds.
-#[track_caller]
-fn settled(test: &Test) -> Vec<String> {
-    let mut last = Vec::new();
-    wait_for("the namespace to settle", std::time::Duration::from_secs(60), || {
-        let now = test.cluster.resource_versions();
-        let is_settled = now == last;
-        last.clone_from(&now);
-        std::thread::sleep(std::time::Duration::from_secs(if is_settled { 0 } else { 2 }));
-        is_settled.then_some(now)
-    })
+    test.cluster.settled_versions()
 }
 
 #[track_caller]
@@ -80,7 +67,7 @@ fn dry_runs_show_the_whole_plan_and_write_nothing() {
 fn ambiguous_containers_need_the_operators_word() {
     let Some(test) = Test::begin() else { return };
     Release::install(&test, Helm::Four, "variants/two-containers", &json!({}));
-    let before = settled(&test);
+    let before = test.cluster.settled_versions();
     for arguments in [&["emergency", "--tag", "9f31c02", "--yes"][..], &["emergency", "--tag", "9f31c02"]] {
         let arguments: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
         let run = test.run(&arguments).expect(2);
@@ -115,7 +102,7 @@ fn stopped_workload_that_nobody_remembers_needs_a_number() {
     release.upgrade_and_wait(&tags("good-2"));
     test.cluster.kubectl(&["scale", "deployment/web", "--replicas=0"]);
     test.cluster.wait_until_ready();
-    let before = settled(&test);
+    let before = test.cluster.settled_versions();
     let run = test.run(&["emergency", "--tag", "good-1", "--yes", "-o", "json"]).expect(2);
     let result = run.json();
     assert!(result["error"].as_str().unwrap_or_default().contains("--replicas deploy/web="), "{run}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Cluster, Helm, Release, Run, Sampler, Test, deployment, stateful_set, unique, wait_for,
+    Cluster, Helm, Release, Run, Sampler, Test, deployment, is_pod_ready, stateful_set, unique, wait_for,
 };
 use crate::restoration::{assert_never_fewer, planned_workload};
 
@@ -193,11 +193,35 @@ impl<'test> OwnNode<'test> {
         Self { cluster, name }
     }
 
-    /// The machine dies: its kubelet does nothing any more, and the control plane has noticed.
+    /// The machine dies: its kubelet does nothing any more, which is proven before this returns.
     fn die(&self) {
         let dead = json!({"metadata": {"labels": {"kubectl-rollback.test/kubelet": null}}, "spec": {"unschedulable": true}});
         self.cluster.patch("nodes", &self.name, "somebody", &dead);
-        std::thread::sleep(Duration::from_secs(2));
+        wait_for("the kubelet to die", Duration::from_secs(60), || self.is_dead().then_some(()));
+    }
+
+    /// Whether the kubelet leaves a pod alone that a living one would have started. The simulated kubelets take pods
+    /// in the order of their creation: once a later pod elsewhere runs, whose start takes a second longer, this one
+    /// was seen and passed over.
+    fn is_dead(&self) -> bool {
+        let name = |what: &str| format!("{what}-{}", unique());
+        let (canary, witness) = (name("canary"), name("witness"));
+        let containers = json!([{"name": "main", "image": "ghcr.io/acme/canary:good-1"}]);
+        self.cluster.create(
+            "pods",
+            &json!({"metadata": {"name": canary}, "spec": {"nodeName": self.name, "containers": containers}}),
+        );
+        self.cluster.create(
+            "pods",
+            &json!({
+                "metadata": {"name": witness, "annotations": {"kubectl-rollback.test/ready-delay": "1s"}},
+                "spec": {"containers": containers},
+            }),
+        );
+        wait_for("the witness to run", Duration::from_secs(60), || {
+            is_pod_ready(&self.cluster.get("pods", &witness)).then_some(())
+        });
+        self.cluster.get("pods", &canary)["status"]["phase"] == "Pending"
     }
 }
 
@@ -234,10 +258,20 @@ fn a_dead_node_does_not_block_the_start() {
             "json",
         ])
         .expect(0);
+    let result = run.json();
     let workload = cluster.workload("deploy/web");
     assert_eq!((workload.replicas, workload.ready), (Some(2), true), "{run}");
-    let left = cluster.pod_uids("web").into_iter().filter(|uid| old.contains(uid)).count();
-    assert_eq!(left, 2, "the old pods hang on the dead node: the test would prove nothing\n{run}");
+    let hanging: Vec<Value> = cluster
+        .pods_of("web")
+        .into_iter()
+        .filter(|pod| old.iter().any(|uid| pod["metadata"]["uid"] == uid.as_str()))
+        .collect();
+    assert_eq!(hanging.len(), 2, "the old pods hang on the dead node: the test would prove nothing\n{run}");
+    for pod in &hanging {
+        assert!(!pod["metadata"]["deletionTimestamp"].is_null(), "they were told to stop\n{run}");
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        assert!(result["warnings"].to_string().contains(name), "the pod that stays is named\n{run}");
+    }
 }
 
 /// Runs an emergency that must be refused, and demands that the running pods were left alone.

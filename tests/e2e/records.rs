@@ -26,23 +26,9 @@ fn assert_restored(cluster: &Cluster, run: &Run) {
 }
 
 /// `reconcile` must say why it cannot, and write nothing.
-/// The versions of all objects once the controllers have come to rest.
-fn settled_versions(test: &Test) -> Vec<String> {
-    let mut last = test.cluster.resource_versions();
-    for _ in 0..20 {
-        std::thread::sleep(std::time::Duration::from_secs(2));
-        let now = test.cluster.resource_versions();
-        if now == last {
-            break;
-        }
-        last = now;
-    }
-    last
-}
-
 #[track_caller]
 fn assert_reconcile_refuses(test: &Test, reason: &str) {
-    let before = settled_versions(test);
+    let before = test.cluster.settled_versions();
     let run = test.run(&["reconcile", "todo-app", "--yes", "-o", "json"]);
     assert!(!matches!(run.code, Some(0) | None), "{run}");
     let result = run.json();

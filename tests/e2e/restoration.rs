@@ -174,8 +174,7 @@ fn running_it_again_changes_nothing() {
     let Some(test) = Test::begin() else { return };
     let release = break_platform(&test, Helm::Four, "good-1", "good-2");
     test.run(&["emergency", "todo-app", "--tag", "good-1", "--yes", "-o", "json"]).expect(0);
-    test.cluster.wait_until_ready();
-    let before = test.cluster.resource_versions();
+    let before = test.cluster.settled_versions();
     let run = test.run(&["emergency", "todo-app", "--tag", "good-1", "--yes", "-o", "json"]).expect(0);
     assert_eq!(run.json()["outcome"], "Unchanged", "{run}");
     assert_eq!(test.cluster.resource_versions(), before, "{run}");

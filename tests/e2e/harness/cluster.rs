@@ -110,6 +110,12 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("cannot create {resource}: {error}\n{object}"))
     }
 
+    /// A pod as the API server would create it; `None` while it refuses, as in a namespace that is only just there.
+    pub fn rehearse_pod(&self, pod: &Value) -> Option<Value> {
+        let path = format!("{}?dryRun=All", self.path("pods", ""));
+        self.send(Method::POST, &path, "application/json", pod).ok()
+    }
+
     /// Changes an object by a merge patch, in the name of a field manager. `name` may end in a subresource.
     #[track_caller]
     pub fn patch(&self, resource: &str, name: &str, manager: &str, patch: &Value) -> Value {

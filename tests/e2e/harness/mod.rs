@@ -61,8 +61,8 @@ impl Test {
         let namespace =
             format!("e2e-{}-{}", own.chars().take(45).collect::<String>().trim_end_matches('-'), unique());
         let cluster = Cluster::connect(kubeconfig, tools, namespace.clone());
-        prepare(&cluster);
         cluster.create("namespaces", &json!({"metadata": {"name": namespace}}));
+        prepare(&cluster);
         Some(Self { cluster, permit: Some(permit) })
     }
 
@@ -138,8 +138,14 @@ fn prepare(cluster: &Cluster) {
         let file = |name: &str| platform.join(name).display().to_string();
         let (storage, sidecar) = (file("storage-class.yaml"), file("dapr-sidecar.yaml"));
         cluster.kubectl(&["apply", "-f", &storage, "-f", &sidecar]);
-        // The API server heeds a new admission policy after about a second.
-        std::thread::sleep(Duration::from_secs(2));
+        // The API server heeds a new admission policy some time later.
+        wait_for("the injector of sidecars", Duration::from_secs(60), || {
+            let pod = cluster.rehearse_pod(&json!({
+                "metadata": {"name": "injected", "annotations": {"dapr.io/enabled": "true"}},
+                "spec": {"containers": [{"name": "main", "image": "ghcr.io/acme/web:good-1"}]},
+            }))?;
+            images_in(&pod["spec"]).contains_key("daprd").then_some(())
+        });
     });
 }
 

@@ -1,11 +1,12 @@
 //! Workloads as they are, reduced to what a rollback may or may not change.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Cluster;
 use super::cluster::text;
+use super::{Cluster, wait_for};
 
 /// One workload.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +76,33 @@ impl Cluster {
             .collect();
         uids.sort();
         uids
+    }
+
+    /// [`Cluster::resource_versions`] once the controllers have come to rest: every workload is ready, no pod is on
+    /// its way, autoscalers have been looked at (which takes their controller 15 s), and for a while nothing changes.
+    #[track_caller]
+    pub fn settled_versions(&self) -> Vec<String> {
+        let mut last = Vec::new();
+        wait_for("the namespace to settle", Duration::from_secs(120), || {
+            let now = if self.is_at_rest() { self.resource_versions() } else { Vec::new() };
+            if now.is_empty() || now != last {
+                last = now;
+                // The second look must not come at once.
+                std::thread::sleep(Duration::from_secs(2));
+                return None;
+            }
+            Some(now)
+        })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let is_settled = |pod: &Value| is_pod_ready(pod) || pod["status"]["phase"] == "Succeeded";
+        self.workloads().values().all(|workload| workload.ready)
+            && self.list("pods").iter().all(is_settled)
+            && self
+                .list("horizontalpodautoscalers")
+                .iter()
+                .all(|autoscaler| autoscaler["status"]["conditions"].is_array())
     }
 }
 

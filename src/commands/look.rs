@@ -1,0 +1,255 @@
+//! What `to`, `diff` and `plan` have in common: from arguments to a plan that the server has been asked about.
+
+use anyhow::anyhow;
+
+use super::{Failure, Session};
+use crate::cli::{DryRun, OutputFormat, TargetArgs};
+use crate::discover::rollback::{self, RollbackError, RollbackSnapshot, Wanted};
+use crate::discover::scope::check_release_name;
+use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
+use crate::execute::phase;
+use crate::outcome::{ExitCode, Outcome};
+use crate::plan::rollback::forecast::{self, Forecast, ObjectDiff};
+use crate::plan::rollback::saved::{self, SavedPlan};
+use crate::plan::rollback::{self as planning, Request, RollbackPlan};
+use crate::preflight;
+use crate::ui::{self, RollbackScreen};
+
+/// Which release, which revision, and what else was asked for.
+pub struct Wish {
+    release: Option<String>,
+    wanted: Wanted,
+    request: Request,
+    saved: Option<SavedPlan>,
+}
+
+impl Wish {
+    /// Reads the arguments.
+    pub fn of(session: &Session, arguments: &TargetArgs, description: Option<&str>) -> Result<Self, Failure> {
+        // `to 5` means the revision: a release is rarely called by a number, and can be named with a revision behind it.
+        let (release, revision) = match (&arguments.release, arguments.revision) {
+            (Some(only), None) if only.parse::<u64>().is_ok_and(|number| number > 0) => {
+                (None, only.parse().ok())
+            }
+            (release, revision) => (release.clone(), revision),
+        };
+        if let Some(name) = &release {
+            check_release_name(name).map_err(Failure::usage)?;
+        }
+        let reason = match (&session.output.reason, &session.output.incident) {
+            (Some(reason), Some(incident)) => Some(format!("{reason} ({incident})")),
+            (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+            (None, None) => None,
+        };
+        let wanted = Wanted {
+            revision,
+            tag: arguments.tag.clone(),
+            before: arguments.before.map(|moment| moment.resolve(session.context.now())),
+            chart_version: arguments.chart_version.clone(),
+            helm_compat: arguments.helm_compat,
+            allow_failed: arguments.allow_failed_revision,
+        };
+        let request = Request {
+            keep_replicas: arguments.keep_replicas,
+            allow_delete: arguments.allow_delete.clone(),
+            no_hooks: arguments.no_hooks,
+            restart: arguments.restart,
+            force_replace: arguments.force_replace,
+            description: description.map(str::to_owned),
+            reason,
+        };
+        Ok(Self { release, wanted, request, saved: None })
+    }
+
+    /// What a saved plan asks for.
+    pub fn of_saved(saved: SavedPlan) -> Self {
+        let wanted =
+            Wanted { revision: Some(saved.plan.target_revision), allow_failed: true, ..Wanted::default() };
+        let (release, request) = (Some(saved.plan.release.clone()), saved.request.clone());
+        Self { release, wanted, request, saved: Some(saved) }
+    }
+
+    /// The release's name, where it was given.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
+    }
+
+    /// What was asked for beside the target.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The target in words.
+    pub fn target(&self) -> String {
+        match &self.wanted {
+            Wanted { revision: Some(revision), .. } => format!("revision {revision}"),
+            Wanted { tag: Some(tag), .. } => format!("the last good revision with tag {tag}"),
+            Wanted { before: Some(time), .. } => format!("the good revision of {time}"),
+            Wanted { chart_version: Some(version), .. } => {
+                format!("the last good revision of chart version {version}")
+            }
+            Wanted { helm_compat: true, .. } => "the revision before the current one".to_owned(),
+            _ => "the last good revision".to_owned(),
+        }
+    }
+}
+
+/// A plan with everything that is known about it.
+pub struct Look {
+    /// What was found.
+    pub snapshot: RollbackSnapshot,
+    /// What will be done.
+    pub plan: RollbackPlan,
+    /// What the server makes of each object.
+    pub differences: Vec<ObjectDiff>,
+    /// Results of the checks.
+    pub findings: Vec<Finding>,
+}
+
+impl Look {
+    /// Whether a check says that it cannot work.
+    pub fn is_refused(&self) -> bool {
+        self.findings.iter().any(|finding| finding.status == FindingStatus::Fail)
+    }
+
+    /// The screen of the plan.
+    pub fn screen(&self, session: &Session, title: &str) -> String {
+        let screen = RollbackScreen {
+            snapshot: &self.snapshot,
+            plan: &self.plan,
+            differences: &self.differences,
+            findings: &self.findings,
+            context: &session.context.context_name,
+            title,
+        };
+        ui::rollback_screen(session.printer(), &screen)
+    }
+
+    /// Prints the plan on stderr, unless a machine reads along.
+    pub fn show(&self, session: &Session, title: &str) {
+        if session.output.output != OutputFormat::Jsonl {
+            session.printer().talk(&self.screen(session, title));
+        }
+    }
+}
+
+/// Reads, plans and asks the server. `dry_run=client` leaves the server's word out.
+pub async fn look(session: &Session, wish: &Wish, dry_run: DryRun) -> Result<Look, Failure> {
+    let context = &session.context;
+    let snapshot = session.unless_interrupted(find(session, wish)).await?;
+    for warning in &snapshot.warnings {
+        context.warn(warning.clone());
+    }
+    let mut plan = phase(context, Phase::Plan, "deciding what to do", async {
+        let plan = planning::plan(&wish.request, &snapshot);
+        let message = format!("revision {} as revision {}", plan.target_revision, plan.new_revision);
+        (plan, StageStatus::Done, message)
+    })
+    .await;
+    let (forecast, findings) = session
+        .unless_interrupted(async { Ok(ask_the_server(session, &snapshot, &plan, dry_run).await) })
+        .await?;
+    plan.restarts = forecast::restarts(&plan, &snapshot, &forecast, wish.request.restart);
+    if let Some(saved) = &wish.saved {
+        check_saved(session, saved, &plan)?;
+    }
+    let differences = forecast::differences(&plan, &snapshot, &forecast);
+    Ok(Look { snapshot, plan, differences, findings })
+}
+
+async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failure> {
+    let context = &session.context;
+    phase(context, Phase::Discover, "reading the cluster", async {
+        let answer = rollback::read(context, wish.release(), &wish.wanted, session.driver).await;
+        let (status, message) = match &answer {
+            Ok(snapshot) => {
+                (StageStatus::Done, format!("release {}, {} objects", snapshot.name, snapshot.objects.len()))
+            }
+            Err(RollbackError::NothingToDo(_)) => (StageStatus::Done, "nothing to do".to_owned()),
+            Err(error) => (StageStatus::Failed, error.to_string()),
+        };
+        (answer, status, message)
+    })
+    .await
+    .map_err(|error| failure(session, wish, error))
+}
+
+fn failure(session: &Session, wish: &Wish, error: RollbackError) -> Failure {
+    let name = wish.release().unwrap_or("RELEASE");
+    let namespace = &session.context.namespace;
+    let history = format!("kubectl rollback history {name} -n {namespace}");
+    match error {
+        RollbackError::Discover(error) => error.into(),
+        RollbackError::Records(error) => error.into(),
+        // Not a failure: what was asked for is the case already.
+        error @ RollbackError::NothingToDo(_) => {
+            Failure::new(ExitCode::Success, Outcome::Unchanged, error).hinted(history)
+        }
+        error @ RollbackError::NoSuchRevision { .. } => {
+            Failure::new(ExitCode::Usage, Outcome::Refused, error).hinted(history)
+        }
+        error @ RollbackError::NothingGood { .. } => {
+            let failure = Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error).hinted(history);
+            match &wish.wanted.tag {
+                Some(tag) => {
+                    failure.hinted(format!("kubectl rollback emergency {name} -n {namespace} --tag {tag}"))
+                }
+                None => failure,
+            }
+        }
+        error @ RollbackError::NotGood { .. } => {
+            Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error)
+                .hinted("go there all the same with --allow-failed-revision")
+        }
+    }
+}
+
+async fn ask_the_server(
+    session: &Session,
+    snapshot: &RollbackSnapshot,
+    plan: &RollbackPlan,
+    dry_run: DryRun,
+) -> (Forecast, Vec<Finding>) {
+    let context = &session.context;
+    phase(context, Phase::Preflight, "asking the API server", async {
+        let (forecast, findings) = if dry_run == DryRun::Client {
+            (Forecast::default(), plan.findings.clone())
+        } else {
+            let forecast = preflight::rollback::forecast(context, snapshot, plan).await;
+            let findings =
+                preflight::rollback::findings(context, snapshot, plan, &forecast, session.driver).await;
+            (forecast, findings)
+        };
+        for finding in &findings {
+            context.emit(EventKind::Preflight(finding.clone()));
+        }
+        let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
+        let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
+        let message = format!("{} checks, {failed} failed", findings.len());
+        ((forecast, findings), status, message)
+    })
+    .await
+}
+
+fn check_saved(session: &Session, saved: &SavedPlan, plan: &RollbackPlan) -> Result<(), Failure> {
+    let context = &session.context;
+    let mut moves = Vec::new();
+    if saved.context != context.context_name || saved.plan.namespace != context.namespace {
+        moves.push(format!(
+            "it was made for {} in {}, this is {} in {}",
+            saved.plan.namespace, saved.context, context.namespace, context.context_name
+        ));
+    }
+    moves.extend(saved::moved(&saved.plan, plan));
+    if moves.is_empty() {
+        return Ok(());
+    }
+    let error = anyhow!(
+        "the cluster has moved since the plan was made, and nothing was changed:\n  {}",
+        moves.join("\n  ")
+    );
+    Err(Failure::new(ExitCode::PreflightFailed, Outcome::Refused, error).hinted(format!(
+        "kubectl rollback plan {} {} -n {} --save FILE",
+        plan.release, plan.target_revision, plan.namespace
+    )))
+}

@@ -1,0 +1,1 @@
+//! Hooks against canned answers.
