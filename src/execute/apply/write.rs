@@ -7,8 +7,7 @@ use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Pre
 use kube::core::{ApiResource, Request, Resource};
 use serde_json::{Value, json};
 
-use super::{Applied, ApplyError, ObjectTarget, Transition, body, differs, read, surplus};
-use crate::plan::fields::FieldSet;
+use super::{Applied, ApplyError, ObjectTarget, Surplus, Transition, body, differs, read, surplus};
 
 /// Attempts per object: controllers write the status of a workload all the time during a rollout.
 const ATTEMPTS: u32 = 8;
@@ -20,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// needed and applies. Both writes name the resourceVersion that they were computed from.
 pub async fn apply(client: &Client, target: &ObjectTarget<'_>) -> Result<Applied, ApplyError> {
     let object = body::desired(target);
-    let mut known: Option<FieldSet> = None;
+    let mut known: Option<Surplus> = None;
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
     loop {
@@ -58,7 +57,7 @@ async fn update(
     target: &ObjectTarget<'_>,
     object: &Value,
     live: &Value,
-    surplus: &FieldSet,
+    surplus: &Surplus,
 ) -> Result<Applied, ApplyError> {
     let transition = Transition::new(target, object, live, surplus);
     let mut version = live["metadata"]["resourceVersion"].clone();
