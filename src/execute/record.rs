@@ -77,7 +77,7 @@ pub async fn open(
     };
     let storage = storage(context, driver);
     let record = reconcile::pending(&base.record, revision, description, context.now());
-    let meta = storage.create(&record, Some(&context.operation), context.now()).await?;
+    let (meta, record) = store_new(context, &storage, record).await?;
     changed(context, "create", &meta, &Status::PendingRollback);
     Ok(Some(OpenRecord { storage, meta, record }))
 }
@@ -85,15 +85,7 @@ pub async fn open(
 /// Writes a record as it is, to be held by this operation. [`StorageError::Taken`] means that somebody else began one.
 pub async fn begin(context: &Context, driver: Driver, record: Record) -> Result<OpenRecord, StorageError> {
     let storage = storage(context, driver);
-    let operation = Some(context.operation.as_str());
-    let (meta, record) = match storage.create(&record, operation, context.now()).await {
-        Err(StorageError::TooLarge { .. }) => {
-            let mut slim = record;
-            slim.slim();
-            (storage.create(&slim, operation, context.now()).await?, slim)
-        }
-        answer => (answer?, record),
-    };
+    let (meta, record) = store_new(context, &storage, record).await?;
     changed(context, "create", &meta, &record.status());
     Ok(OpenRecord { storage, meta, record })
 }
@@ -190,15 +182,7 @@ pub async fn create(
     base: Option<u64>,
 ) -> Result<RecordMeta, StorageError> {
     let storage = storage(context, driver);
-    let operation = Some(context.operation.as_str());
-    let meta = match storage.create(&reconciled.record, operation, context.now()).await {
-        Err(StorageError::TooLarge { .. }) => {
-            let mut slim = reconciled.record.clone();
-            slim.slim();
-            storage.create(&slim, operation, context.now()).await?
-        }
-        answer => answer?,
-    };
+    let (meta, _) = store_new(context, &storage, reconciled.record.clone()).await?;
     changed(context, "create", &meta, &Status::Deployed);
     settle(context, &storage, &meta, base, None).await;
     Ok(meta)
@@ -223,6 +207,37 @@ pub async fn set_statuses(
         changed(context, "update", &meta, &change.to);
     }
     Ok(())
+}
+
+/// Creates a record. One that is too large loses the chart's templates and files, which no later rollback needs. Where an
+/// answer was lost, a record that names this operation is the one that was asked for.
+async fn store_new(
+    context: &Context,
+    storage: &Storage,
+    mut record: Record,
+) -> Result<(RecordMeta, Record), StorageError> {
+    let operation = Some(context.operation.as_str());
+    let mut pause = Duration::from_millis(300);
+    let mut answer_lost = false;
+    for attempt in 1.. {
+        match storage.create(&record, operation, context.now()).await {
+            Err(StorageError::TooLarge { .. }) if attempt == 1 => record.slim(),
+            Err(error) if attempt < ATTEMPTS && is_transient(&error) && !context.is_late() => {
+                answer_lost = true;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            Err(StorageError::Taken { release, revision }) if answer_lost => {
+                let found = storage.find(record.name(), record.revision()).await?;
+                return match found.filter(|found| found.operation.as_deref() == operation) {
+                    Some(ours) => Ok((ours, record)),
+                    None => Err(StorageError::Taken { release, revision }),
+                };
+            }
+            answer => return answer.map(|meta| (meta, record)),
+        }
+    }
+    unreachable!("the loop returns at the last attempt")
 }
 
 /// Writes a record over its stored state. One that is too large loses the chart's templates and files, which no later

@@ -26,6 +26,9 @@ use crate::workload::{WorkloadKind, WorkloadRef};
 /// How often a deletion looks again at an object that changes meanwhile.
 const DELETE_ATTEMPTS: u32 = 8;
 
+/// How long the API server may be away while one object is written.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(120);
+
 /// How the operator wants it carried out.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -216,7 +219,8 @@ async fn apply_all(
     let mut failures = Vec::new();
     for wave in writes.chunk_by(|left, right| left.key.kind == right.key.kind) {
         interrupted(context)?;
-        let answers = join_all(wave.iter().map(|step| write(context, rollback, step))).await;
+        let answers =
+            join_all(wave.iter().map(|step| persist(context, || write(context, rollback, step)))).await;
         for (step, answer) in wave.iter().zip(answers) {
             let done = match answer {
                 Ok(applied) => {
@@ -239,8 +243,11 @@ async fn apply_all(
     }
     for wave in deletes.chunk_by(|left, right| left.key.kind == right.key.kind) {
         interrupted(context)?;
-        let answers =
-            join_all(wave.iter().map(|step| delete(context, rollback, &step.key, step.uid.as_deref()))).await;
+        let answers = join_all(
+            wave.iter()
+                .map(|step| persist(context, || delete(context, rollback, &step.key, step.uid.as_deref()))),
+        )
+        .await;
         for (step, answer) in wave.iter().zip(answers) {
             let done = match answer {
                 Ok(()) => Done::Deleted,
@@ -254,6 +261,30 @@ async fn apply_all(
         }
     }
     if failures.is_empty() { Ok(generations) } else { Err(Fault::Objects(failures)) }
+}
+
+/// Does something that may be done twice, again and again while the API server is not there; a signal or the time limit
+/// ends that.
+async fn persist<T>(
+    context: &Context,
+    mut work: impl AsyncFnMut() -> Result<T, ApplyError>,
+) -> Result<T, ApplyError> {
+    let begin = tokio::time::Instant::now();
+    let mut pause = Duration::from_millis(300);
+    loop {
+        match work().await {
+            Err(error)
+                if error.is_transient()
+                    && begin.elapsed() < LONGEST_OUTAGE
+                    && !context.is_late()
+                    && context.interrupt.signal().is_none() =>
+            {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(3));
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn workload_of(key: &ObjectKey) -> Option<WorkloadRef> {

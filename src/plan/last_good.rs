@@ -289,7 +289,8 @@ impl Until {
 pub struct LastGood {
     /// The content that is no target; `None` where going to the same content is a repair.
     current: Option<Fingerprint>,
-    left: Option<Left>,
+    /// The stretches that the revision being considered may stand in.
+    left: Vec<Left>,
     /// The newest good one that an emergency left perhaps: it counts when nothing below has what the emergency brought.
     perhaps: Option<u64>,
     choice: Choice,
@@ -320,7 +321,7 @@ impl LastGood {
         let is_repair = current.ran().is_err() && (left.is_some() || current.status.is_pending());
         Self {
             current: (!is_repair).then_some(current.fingerprint),
-            left,
+            left: left.into_iter().collect(),
             perhaps: None,
             choice: Choice { target: None, skipped: Vec::new() },
         }
@@ -328,24 +329,22 @@ impl LastGood {
 
     /// The answer about the next older revision.
     pub fn consider(&mut self, older: &RevisionFacts) -> Verdict {
-        if self.left.as_ref().is_some_and(|left| left.until.is_reached_at(older)) {
-            self.left = None;
-        }
+        self.left.retain(|left| !left.until.is_reached_at(older));
         let reason = older.ran().err().or_else(|| {
-            let by = self.left.as_ref().map(|left| SkipReason::LeftBy { revision: left.by });
+            let by = self.left.first().map(|left| SkipReason::LeftBy { revision: left.by });
             let is_same = self.current == Some(older.fingerprint);
             by.or_else(|| is_same.then_some(SkipReason::SameAsCurrent))
         });
-        match &self.left {
-            // What a revision did that was itself left behind does not count.
-            Some(left) => {
-                let is_uncertain = older.revision < left.until.certain() && older.ran().is_ok();
-                if is_uncertain && self.current != Some(older.fingerprint) {
-                    self.perhaps.get_or_insert(older.revision);
-                }
-            }
-            None => self.left = older.leaves(),
+        let is_uncertain = self.left.iter().all(|left| older.revision < left.until.certain());
+        if !self.left.is_empty()
+            && is_uncertain
+            && older.ran().is_ok()
+            && self.current != Some(older.fingerprint)
+        {
+            self.perhaps.get_or_insert(older.revision);
         }
+        // Also what was itself left behind later knew that what it left was bad; who went there again wrote a newer revision.
+        self.left.extend(older.leaves());
         match reason {
             None => {
                 self.choice.target.get_or_insert(older.revision);

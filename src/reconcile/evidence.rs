@@ -11,7 +11,7 @@ use crate::helm::values::{Path, prints};
 use crate::registry::reference::ImageReference;
 use crate::workload::ContainerRef;
 
-use super::seen::{Seen, SeenContainer, is_visible};
+use super::seen::{Seen, SeenContainer, is_empty, is_visible};
 use super::shape::{Around, Shape, prefix};
 
 /// How good the evidence is; the smaller the better. Only the best of a container's shapes count.
@@ -144,7 +144,6 @@ fn beside(seen: &Seen, path: &Path, image: &ImageReference) -> Option<Shape> {
         (Some(tag), None) => vec![tag.clone()],
         _ => Vec::new(),
     };
-    let is_empty = |value: &Value| value.is_null() || value.as_str() == Some("");
     let others = || map.iter().filter(|(other, _)| *other != key);
     let tag = others()
         .filter(|(_, value)| tag_text.iter().any(|text| prints(value, text)))

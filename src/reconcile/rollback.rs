@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::LONGEST_DESCRIPTION;
+use super::shorten;
 use crate::helm::record::Record;
 use crate::helm::status::Status;
 
@@ -48,11 +48,6 @@ pub fn rollback_failed(pending: &Record, reason: &str) -> Record {
     let mut record = pending.clone();
     record.set_status(&Status::Failed);
     let text = format!("Rollback {:?} failed: {reason}", pending.name());
-    let mut short: String = text.chars().take(LONGEST_DESCRIPTION).collect();
-    if short.len() < text.len() {
-        short.pop();
-        short.push('…');
-    }
-    record.set_description(&short);
+    record.set_description(&shorten(&text));
     record
 }

@@ -42,6 +42,8 @@ pub(super) struct Seen {
     pub maps: Vec<Path>,
     /// Every value that is neither mapping nor list.
     pub leaves: Vec<Path>,
+    /// Tags in mappings of the chart's defaults where the tag and the `repository` beside it are empty, and still are.
+    pub open_tags: Vec<Path>,
 }
 
 impl Seen {
@@ -71,6 +73,12 @@ impl Seen {
         for (key, value) in &values {
             collect(value, &Path::of_keys([key.as_str()]), &mut maps, &mut leaves);
         }
+        // Empty places are looked for in the defaults themselves: what is null there is no value that templates see.
+        let mut open_tags = Vec::new();
+        for (key, value) in record.chart_values().into_iter().flatten() {
+            collect_open_tags(value, &Path::of_keys([key.as_str()]), &mut open_tags);
+        }
+        open_tags.retain(|tag| tag.find(&values).is_none_or(is_empty));
         Self {
             revision: record.revision(),
             is_ours: record.description().starts_with(DESCRIPTION_PREFIX),
@@ -80,6 +88,7 @@ impl Seen {
             containers,
             maps,
             leaves,
+            open_tags,
         }
     }
 
@@ -110,6 +119,23 @@ fn collect(value: &Value, path: &Path, maps: &mut Vec<Path>, leaves: &mut Vec<Pa
         }
         _ => leaves.push(path.clone()),
     }
+}
+
+fn collect_open_tags(value: &Value, path: &Path, tags: &mut Vec<Path>) {
+    let Some(map) = value.as_object() else {
+        return;
+    };
+    if ["repository", "tag"].iter().all(|key| map.get(*key).is_some_and(is_empty)) {
+        tags.push(path.join("tag"));
+    }
+    for (key, value) in map {
+        collect_open_tags(value, &path.join(key), tags);
+    }
+}
+
+/// Whether a template's `default` would take something else.
+pub(super) fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_str() == Some("")
 }
 
 /// The subcharts in the path of a template: `shop/charts/web/charts/lib/templates/x.yaml` is `web`, then `lib`. Helm names

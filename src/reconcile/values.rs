@@ -207,7 +207,8 @@ fn refuse(base: &Seen, wish: &Wish, reason: String) -> Unplaced {
     }
 }
 
-/// A plausible `--set-string` for a person to judge: the one mapping that names the repository.
+/// A plausible `--set-string` for a person to judge: the one mapping that names the repository, or that leaves
+/// repository and tag to the template.
 fn suggest(base: &Seen, wish: &Wish) -> Option<String> {
     let seen = base.containers.get(&wish.container)?;
     let (scope, tag) = (&seen.scope, wish.to.tag.as_deref()?);
@@ -228,6 +229,13 @@ fn suggest(base: &Seen, wish: &Wish) -> Option<String> {
     });
     match (places.next(), places.next()) {
         (Some((place, Some(value))), None) => Some(format!("--set-string {place}={value}")),
+        (None, None) => place_of_defaults(base, scope).map(|place| format!("--set-string {place}={tag}")),
         _ => None,
     }
+}
+
+/// The tag of the one mapping in sight that leaves repository and tag to the template.
+fn place_of_defaults<'a>(base: &'a Seen, scope: &Path) -> Option<&'a Path> {
+    let mut places = base.open_tags.iter().filter(|path| is_visible(path, scope));
+    places.next().filter(|_| places.next().is_none())
 }

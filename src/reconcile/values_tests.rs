@@ -43,6 +43,20 @@ fn empty_tags_are_filled_in_beside_the_repository() {
 }
 
 #[test]
+fn empty_repositories_are_a_suggestion() {
+    // The template has defaults for both: a person must judge whether it is this image's place.
+    let empty = json!({"image": {"registry": null, "repository": null, "tag": ""}, "other": {"image": "x", "tag": "y"}});
+    insta::assert_snapshot!(one(&empty, &[(json!({}), "acme/web:app-1")], "acme/web:v9"), @"unplaced deploy/web/web acme/web:v9: no value was found that drives its image [--set-string image.tag=v9]");
+    // Two such places: nobody knows which.
+    let two = json!({"web": {"repository": "", "tag": ""}, "job": {"repository": "", "tag": ""}});
+    insta::assert_snapshot!(one(&two, &[(json!({}), "acme/web:app-1")], "acme/web:v9"), @"unplaced deploy/web/web acme/web:v9: no value was found that drives its image [-]");
+    // A revision in which the tag was set is evidence.
+    let moved =
+        [(json!({"image": {"tag": "v1"}}), "acme/web:v1"), (json!({"image": {"tag": "v2"}}), "acme/web:v2")];
+    insta::assert_snapshot!(one(&empty, &moved, "acme/web:v9"), @r#"image.tag="v9" for deploy/web/web: moves with the image, the image's version also in revision 1"#);
+}
+
+#[test]
 fn shapes_of_images_in_values() {
     // Other words for repository and tag.
     insta::assert_snapshot!(

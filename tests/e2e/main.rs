@@ -16,5 +16,6 @@ mod interruption;
 mod network;
 mod records;
 mod restoration;
+mod rollback;
 mod scale;
 mod variants;

@@ -340,6 +340,31 @@ fn a_tag_that_is_inherited_stays_inherited() {
     assert_images(cluster, "good-3", &expected, &[REDIS], &run);
 }
 
+/// No value names the repository, so that nothing proves where the tag belongs: the next command says it.
+#[test]
+fn an_image_that_only_the_template_knows_is_left_to_the_next_upgrade() {
+    let Some(test) = Test::begin() else { return };
+    let cluster = &test.cluster;
+    let release = Release::install(&test, Helm::Four, "variants/image-by-default", &json!({"team": "shop"}));
+    let expected: [Expected; 1] = [("deploy/web", "web", web)];
+    let run =
+        test.run(&["emergency", "--tag", "9f31c02", "--container", "deploy/web", "--yes", "-o", "json"]);
+    let run = run.expect(0);
+    assert_images(cluster, "9f31c02", &expected, &[REDIS], &run);
+    release.assert_record(2, &json!({"team": "shop"}));
+    let next = run.json()["next"].to_string();
+    assert!(next.contains("--set-string image.tag=9f31c02"), "{next}\n{run}");
+
+    // Once the value has been set, it is evidence.
+    release.upgrade_and_wait(&json!({"team": "shop", "image": {"tag": "good-2"}}));
+    release.upgrade(&json!({"team": "shop", "image": {"tag": "crash"}}));
+    let run = test.run(&["emergency", "--tag", "good-2", "--yes", "-o", "json"]).expect(0);
+    assert_images(cluster, "good-2", &expected, &[REDIS], &run);
+    assert_eq!(run.json()["next"], json!([]), "nothing is left to do\n{run}");
+    release.upgrade_reusing_values(Helm::Four);
+    assert_images(cluster, "good-2", &expected, &[REDIS], &run);
+}
+
 #[test]
 fn a_tag_of_two_values_has_its_own_part_set() {
     let Some(test) = Test::begin() else { return };

@@ -37,7 +37,11 @@ impl Verdict {
     fn helm<T: PartialEq + std::fmt::Debug>(&self, what: impl Fn(&Cluster, &str) -> T, reported: &T) {
         let (side, output) = &self.told.helm;
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(&what(&side.cluster, &said), reported, "Helm behaves otherwise than reported; it said: {said}");
+        assert_eq!(
+            &what(&side.cluster, &said),
+            reported,
+            "Helm behaves otherwise than reported; it said: {said}"
+        );
     }
 
     /// Demands something of the program.
@@ -262,7 +266,8 @@ fn object_that_is_still_there(mode: &str, helm_succeeds: bool) {
     verdict.ended(helm_succeeds, true);
     verdict.helm(says("no ConfigMap with the name \"kept\" found"), &!helm_succeeds);
     if !helm_succeeds {
-        verdict.helm(|cluster, _| statuses(cluster).iter().any(|status| status.ends_with(" deployed")), &false);
+        verdict
+            .helm(|cluster, _| statuses(cluster).iter().any(|status| status.ends_with(" deployed")), &false);
     }
     verdict.ours(|cluster, _| statuses(cluster).pop(), &Some("3 deployed".to_owned()));
 }
@@ -292,5 +297,11 @@ fn conflict_after_kubectl_scale() {
     verdict.helm(image, &"ghcr.io/acme/web:good-2".to_owned());
     verdict.ours(image, &"ghcr.io/acme/web:good-1".to_owned());
     // And Helm can go on.
-    verdict.ours(|_, _| { verdict.told.ours.0.upgrade(web("good-3")); true }, &true);
+    verdict.ours(
+        |_, _| {
+            verdict.told.ours.0.upgrade(web("good-3"));
+            true
+        },
+        &true,
+    );
 }

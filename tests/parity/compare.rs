@@ -198,9 +198,15 @@ mod tests {
     #[test]
     fn records_and_places_are_named_before_their_fields() {
         let of = |key: &str, value: Value| BTreeMap::from([(key.to_owned(), value)]);
-        let found = differences(&of("record 3", json!({"info": {"status": "a"}})), &of("record 3", json!({"info": {"status": "b"}})));
+        let found = differences(
+            &of("record 3", json!({"info": {"status": "a"}})),
+            &of("record 3", json!({"info": {"status": "b"}})),
+        );
         assert_eq!(found[0].to_string(), r#"record 3 info.status: Helm "a", ours "b""#);
-        let found = differences(&of("ConfigMap/a in x", json!({"data": {"k": "1"}})), &of("ConfigMap/a in x", json!({"data": {}})));
+        let found = differences(
+            &of("ConfigMap/a in x", json!({"data": {"k": "1"}})),
+            &of("ConfigMap/a in x", json!({"data": {}})),
+        );
         assert_eq!(found[0].path, "ConfigMap/a in x data.k");
         let found = differences(&of("exit", json!("success")), &BTreeMap::new());
         assert_eq!(found[0].to_string(), r#"exit: Helm "success", ours -"#);

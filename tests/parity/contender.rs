@@ -21,7 +21,8 @@ pub enum Contender {
 impl Contender {
     /// The program, if the environment says nothing else.
     pub fn chosen() -> Self {
-        let is_helm = std::env::var_os("KUBECTL_ROLLBACK_TEST_CONTENDER").is_some_and(|value| value == "helm");
+        let is_helm =
+            std::env::var_os("KUBECTL_ROLLBACK_TEST_CONTENDER").is_some_and(|value| value == "helm");
         if is_helm { Self::Helm } else { Self::Program }
     }
 
@@ -38,7 +39,11 @@ impl Contender {
             Self::Program => {
                 let revision = rollback.revision.to_string();
                 let mut arguments = vec!["to", RELEASE, &revision, "--yes", "-o", "json"];
-                arguments.extend(if rollback.waits { ["--wait", "--timeout=60s"] } else { ["--no-wait", "--timeout=60s"] });
+                arguments.extend(if rollback.waits {
+                    ["--wait", "--timeout=60s"]
+                } else {
+                    ["--no-wait", "--timeout=60s"]
+                });
                 arguments.extend(&rollback.ours);
                 let filled: Vec<String> = arguments.iter().map(|argument| side.fill(argument)).collect();
                 program(side, &filled)

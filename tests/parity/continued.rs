@@ -32,7 +32,8 @@ fn rolled_back(name: &str, writer: Mode, prepare: fn(&Side)) -> Option<(Test, Si
 
 fn back_to(side: &Side, revision: u64) {
     let output = Contender::chosen().roll_back(side, &Rollback::to(revision));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }
 
@@ -51,7 +52,10 @@ fn assert_read(side: &Side, revision: u64) {
         let newest = history.last().unwrap();
         assert_eq!(newest["revision"], json!(revision), "{helm:?}: {history:?}");
         assert_eq!(newest["status"], "deployed", "{helm:?}: {history:?}");
-        assert!(newest["description"].as_str().unwrap().starts_with("Rollback to 1"), "{helm:?}: {history:?}");
+        assert!(
+            newest["description"].as_str().unwrap().starts_with("Rollback to 1"),
+            "{helm:?}: {history:?}"
+        );
         assert_eq!(newest["chart"], "parity-0.1.0", "{helm:?}: {history:?}");
         let older: BTreeSet<&str> =
             history.iter().rev().skip(1).map(|entry| entry["status"].as_str().unwrap()).collect();
@@ -67,7 +71,8 @@ fn assert_read(side: &Side, revision: u64) {
 
         let number = revision.to_string();
         for part in ["manifest", "hooks", "notes", "values", "all"] {
-            let (new, old) = (["get", part, RELEASE, "--revision", &number], ["get", part, RELEASE, "--revision", "1"]);
+            let (new, old) =
+                (["get", part, RELEASE, "--revision", &number], ["get", part, RELEASE, "--revision", "1"]);
             let (new, old) = (ask(side, helm, &new), ask(side, helm, &old));
             if part == "all" {
                 let text = new.as_str().unwrap();
@@ -100,7 +105,10 @@ fn goes_on(name: &str, writer: Mode, next: Mode) {
     side.upgrade_with(chart(3), &["--reset-values"]);
     assert_size(&side, 3);
     side.helm("rollback", &["3"]);
-    assert_read_statuses(&side, &["1 superseded", "2 superseded", "3 superseded", "4 superseded", "5 deployed"]);
+    assert_read_statuses(
+        &side,
+        &["1 superseded", "2 superseded", "3 superseded", "4 superseded", "5 deployed"],
+    );
     assert_size(&side, 1);
     side.helm("rollback", &["2"]);
     assert_size(&side, 2);

@@ -75,7 +75,8 @@ pub fn read(cluster: &Cluster) -> BTreeMap<String, Value> {
     found.retain(|object| is_of_a_release(object) && object["metadata"]["deletionTimestamp"].is_null());
     let objects = found.into_iter().map(|object| {
         let namespace = text(&object["metadata"]["namespace"]).replace(own, ANY);
-        let place = if namespace.is_empty() || namespace == ANY { String::new() } else { format!(" in {namespace}") };
+        let place =
+            if namespace.is_empty() || namespace == ANY { String::new() } else { format!(" in {namespace}") };
         let key = format!("{}/{}{place}", text(&object["kind"]), name(&object).replace(own, ANY));
         (key, normalise(object, own))
     });
@@ -88,8 +89,16 @@ fn list_of_custom(definition: &Value) -> Option<String> {
     let versions = spec["versions"].as_array()?;
     let stored = versions.iter().find(|version| version["storage"] == true)?;
     let is_ready = definition["status"]["conditions"].as_array()?.iter();
-    is_ready.filter(|condition| condition["type"] == "Established" && condition["status"] == "True").count().checked_sub(1)?;
-    Some(format!("apis/{}/{}/{}", text(&spec["group"]), text(&stored["name"]), text(&spec["names"]["plural"])))
+    is_ready
+        .filter(|condition| condition["type"] == "Established" && condition["status"] == "True")
+        .count()
+        .checked_sub(1)?;
+    Some(format!(
+        "apis/{}/{}/{}",
+        text(&spec["group"]),
+        text(&stored["name"]),
+        text(&spec["names"]["plural"])
+    ))
 }
 
 /// The objects of a list, with kind and apiVersion, which lists leave out of their items.
@@ -114,7 +123,10 @@ fn list(cluster: &Cluster, path: &str) -> Vec<Value> {
 fn is_of_a_release(object: &Value) -> bool {
     let is_record = object["type"] == "helm.sh/release.v1" || object["metadata"]["labels"]["owner"] == "helm";
     let is_derived = object["metadata"]["ownerReferences"].is_array();
-    let is_of_the_cluster = matches!((text(&object["kind"]), name(object)), ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default"));
+    let is_of_the_cluster = matches!(
+        (text(&object["kind"]), name(object)),
+        ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default")
+    );
     !is_record && !is_derived && !is_of_the_cluster
 }
 
@@ -122,7 +134,15 @@ fn is_of_a_release(object: &Value) -> bool {
 /// lists of named things.
 pub fn normalise(mut object: Value, namespace: &str) -> Value {
     let metadata = object["metadata"].as_object_mut().unwrap();
-    for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink", "namespace"] {
+    for field in [
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "managedFields",
+        "selfLink",
+        "namespace",
+    ] {
         metadata.remove(field);
     }
     // A Job takes its template's labels over, and with them its own uid; a Pod those of its node.
@@ -146,8 +166,14 @@ pub fn normalise(mut object: Value, namespace: &str) -> Value {
 
 /// Annotations in which others note something about an object.
 fn is_of_a_controller(annotation: &str) -> bool {
-    let prefixes = ["deployment.kubernetes.io/", "deprecated.daemonset.template.generation", "pv.kubernetes.io/", "volume."];
-    annotation == "kubectl.kubernetes.io/last-applied-configuration" || prefixes.iter().any(|prefix| annotation.starts_with(prefix))
+    let prefixes = [
+        "deployment.kubernetes.io/",
+        "deprecated.daemonset.template.generation",
+        "pv.kubernetes.io/",
+        "volume.",
+    ];
+    annotation == "kubectl.kubernetes.io/last-applied-configuration"
+        || prefixes.iter().any(|prefix| annotation.starts_with(prefix))
 }
 
 fn normalise_spec(kind: &str, spec: &mut Map<String, Value>) {

@@ -14,7 +14,8 @@ use crate::side::RELEASE;
 
 /// Which kind of object holds the records of a cluster's Helm.
 fn resource(cluster: &Cluster) -> &'static str {
-    let is_config_map = cluster.environment.iter().any(|(name, value)| *name == "HELM_DRIVER" && *value == "configmap");
+    let is_config_map =
+        cluster.environment.iter().any(|(name, value)| *name == "HELM_DRIVER" && *value == "configmap");
     if is_config_map { "configmaps" } else { "secrets" }
 }
 
@@ -22,8 +23,11 @@ fn resource(cluster: &Cluster) -> &'static str {
 pub fn read(cluster: &Cluster) -> Vec<(Value, Value)> {
     let resource = resource(cluster);
     let objects = cluster.list_selected(resource, &format!("owner=helm,name={RELEASE}").replace(',', "%2C"));
-    let mut records: Vec<(Value, Value)> =
-        objects.into_iter().map(|object| (decode(resource, &object), object)).map(|(body, object)| (object, body)).collect();
+    let mut records: Vec<(Value, Value)> = objects
+        .into_iter()
+        .map(|object| (decode(resource, &object), object))
+        .map(|(body, object)| (object, body))
+        .collect();
     records.sort_by_key(|(_, body)| body["version"].as_u64());
     records
 }
@@ -31,7 +35,8 @@ pub fn read(cluster: &Cluster) -> Vec<(Value, Value)> {
 fn decode(resource: &str, object: &Value) -> Value {
     let stored = object["data"]["release"].as_str().expect("a record has a payload");
     // A Secret's data is encoded once more than a ConfigMap's.
-    let text = if resource == "secrets" { STANDARD.decode(stored).unwrap() } else { stored.as_bytes().to_vec() };
+    let text =
+        if resource == "secrets" { STANDARD.decode(stored).unwrap() } else { stored.as_bytes().to_vec() };
     let packed = STANDARD.decode(text).unwrap();
     let mut json = Vec::new();
     GzDecoder::new(packed.as_slice()).read_to_end(&mut json).unwrap();
@@ -40,7 +45,10 @@ fn decode(resource: &str, object: &Value) -> Value {
 
 /// The statuses in words: `1 superseded`, as labels say and bodies agree.
 pub fn statuses(cluster: &Cluster) -> Vec<String> {
-    read(cluster).iter().map(|(object, body)| format!("{} {}", body["version"], status(object, body))).collect()
+    read(cluster)
+        .iter()
+        .map(|(object, body)| format!("{} {}", body["version"], status(object, body)))
+        .collect()
 }
 
 /// A record's status; both where label and body disagree.
@@ -66,6 +74,7 @@ pub fn edit(cluster: &Cluster, revision: u64, change: impl FnOnce(&mut Value)) {
     packer.write_all(body.to_string().as_bytes()).unwrap();
     let text = STANDARD.encode(packer.finish().unwrap());
     let payload = if resource == "secrets" { STANDARD.encode(text) } else { text };
-    let patch = json!({"metadata": {"labels": {"status": body["info"]["status"]}}, "data": {"release": payload}});
+    let patch =
+        json!({"metadata": {"labels": {"status": body["info"]["status"]}}, "data": {"release": payload}});
     cluster.patch(resource, &name, "somebody", &patch);
 }

@@ -166,7 +166,8 @@ impl Side {
         let folder = TempDir::new().unwrap();
         let version = self.charts.borrow().len() + 1;
         let path = |name: &str| folder.path().join(name);
-        let meta = format!("apiVersion: v2\nname: parity\nversion: 0.{version}.0\nappVersion: \"{version}\"\n");
+        let meta =
+            format!("apiVersion: v2\nname: parity\nversion: 0.{version}.0\nappVersion: \"{version}\"\n");
         fs::write(path("Chart.yaml"), meta).unwrap();
         fs::create_dir(path("templates")).unwrap();
         fs::write(path("templates/all.yaml"), &chart.template).unwrap();
@@ -223,7 +224,11 @@ impl Side {
         let _ticket = Ticket::take();
         let all: Vec<&str> = ["apply", "-f", "-"].iter().chain(arguments).copied().collect();
         let output = self.cluster.tool("kubectl", "kubectl", &all, Some(&self.fill(manifest)));
-        assert!(output.status.success(), "kubectl {all:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kubectl {all:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Patches an object in the name of a manager; `name` may end in a subresource.
@@ -262,7 +267,12 @@ impl Side {
 
     /// Starts an upgrade and kills it once the record of that revision is there and `is_far_enough`.
     #[track_caller]
-    pub fn kill_upgrade(&self, chart: impl Into<Chart>, revision: u64, is_far_enough: impl Fn(&Cluster) -> bool) {
+    pub fn kill_upgrade(
+        &self,
+        chart: impl Into<Chart>,
+        revision: u64,
+        is_far_enough: impl Fn(&Cluster) -> bool,
+    ) {
         let folder = self.write(&chart.into());
         let mut arguments = vec!["upgrade", RELEASE, &folder];
         arguments.extend(self.writer.get().arguments());
@@ -303,7 +313,8 @@ impl Side {
     fn remove(&self) {
         let background = json!({"propagationPolicy": "Background"});
         for path in crate::objects::CLUSTER_SCOPED {
-            let answer = self.cluster.send(Method::GET, path, "application/json", &Value::Null).unwrap_or_default();
+            let answer =
+                self.cluster.send(Method::GET, path, "application/json", &Value::Null).unwrap_or_default();
             for item in answer["items"].as_array().into_iter().flatten() {
                 let name = item["metadata"]["name"].as_str().unwrap_or_default();
                 if name.contains(self.namespace()) {

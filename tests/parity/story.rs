@@ -95,7 +95,8 @@ pub fn run(scenarios: &[(&str, Scenario)], name: &str, mode: &str) {
         return;
     };
     let judge = helm.0.judge;
-    let expected: Vec<&Expected> = scenario.expected.iter().filter(|expected| expected.modes.contains(&judge)).collect();
+    let expected: Vec<&Expected> =
+        scenario.expected.iter().filter(|expected| expected.modes.contains(&judge)).collect();
     let expected = if contender == Contender::Program { expected } else { Vec::new() };
     settle(name, judge, &helm, &ours, &expected);
     if let Some(then) = scenario.then {
@@ -187,14 +188,14 @@ fn settle(name: &str, judge: Mode, helm: &(Side, Output), ours: &(Side, Output),
 
 /// What is wrong: differences that nobody explains, and explanations of differences that there are not.
 fn complaints(found: &[Found], expected: &[&Expected]) -> Vec<String> {
-    let explains = |expected: &Expected, found: &Found| {
-        expected.paths.iter().any(|path| is_meant(path, &found.path))
-    };
+    let explains =
+        |expected: &Expected, found: &Found| expected.paths.iter().any(|path| is_meant(path, &found.path));
     let unexplained = found.iter().filter(|found| !expected.iter().any(|expected| explains(expected, found)));
     let mut complaints: Vec<String> = unexplained.map(|found| format!("unexplained: {found}")).collect();
     for expected in expected {
         assert!(differences::find(expected.why).is_some(), "no difference is called {}", expected.why);
-        let unseen = expected.paths.iter().filter(|path| !found.iter().any(|found| is_meant(path, &found.path)));
+        let unseen =
+            expected.paths.iter().filter(|path| !found.iter().any(|found| is_meant(path, &found.path)));
         complaints.extend(unseen.map(|path| format!("not seen, although {} says so: {path}", expected.why)));
     }
     complaints
@@ -228,13 +229,8 @@ macro_rules! scenarios {
 pub(crate) use scenarios;
 
 /// What a scenario has where it says nothing.
-pub const PLAIN: Scenario = Scenario {
-    state: |_| {},
-    rollback: || Rollback::to(1),
-    then: None,
-    expected: &[],
-    environment: &[],
-};
+pub const PLAIN: Scenario =
+    Scenario { state: |_| {}, rollback: || Rollback::to(1), then: None, expected: &[], environment: &[] };
 
 #[cfg(test)]
 mod tests {

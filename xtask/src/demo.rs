@@ -91,9 +91,8 @@ fn heading(text: &str) {
 /// Builds the program that is shown and returns its path.
 fn build_program() -> Result<PathBuf> {
     screen::say("building kubectl-rollback");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--workspace", "--message-format", "json-render-diagnostics"]);
-    cargo.current_dir(folders::repository()).stderr(Stdio::inherit());
+    let mut cargo = process::cargo(&["build", "--workspace", "--message-format", "json-render-diagnostics"]);
+    cargo.stderr(Stdio::inherit());
     let messages = process::output_of(&mut cargo)?;
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     artifacts

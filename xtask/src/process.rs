@@ -10,6 +10,22 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::folders;
+
+/// Cargo in the repository's folder, as a person would start it there. What cargo has set for this program would speak of
+/// the wrong crate, and would change the environment that build scripts watch: dependencies were compiled anew each time.
+pub fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(folders::repository());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Starts a program in the background with its output appended to `log`.
 ///
 /// It gets a process group of its own, so that Ctrl-C in the terminal does not reach it.

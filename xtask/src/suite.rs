@@ -17,7 +17,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::cluster::{self, KUBECONFIG_VARIABLE, Mode, Temporary};
-use crate::{folders, process, screen, tools};
+use crate::process::{self, cargo};
+use crate::{folders, screen, tools};
 
 /// Test targets whose tests need a cluster.
 const SIMULATED_TARGETS: [&str; 2] = ["e2e", "parity"];
@@ -208,14 +209,6 @@ impl Stage {
         let outcome = if self.succeeded { "ok" } else { "FAILED" };
         format!("{outcome:<6} {} ({})", self.name, screen::duration(self.duration))
     }
-}
-
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(folders::repository());
-    // What cargo sets for this program would reach the tests and speak of the wrong crate.
-    command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
-    command
 }
 
 /// The names of the integration test targets: files and folders with a `main.rs` in `tests/`.

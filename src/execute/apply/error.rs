@@ -40,6 +40,16 @@ impl ApplyError {
         matches!(self, Self::Refused { .. } | Self::Forbidden(_))
     }
 
+    /// Whether the API server was not there, or had too much to do: trying again can help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Other(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+            Self::Other(kube::Error::SerdeError(_) | kube::Error::BuildRequest(_)) => false,
+            Self::Other(_) => true,
+            Self::Refused { .. } | Self::Forbidden(_) | Self::Conflict(_) | Self::Gone => false,
+        }
+    }
+
     /// Whether it is refused because a field cannot be changed after creation: `--force-replace` does not help either,
     /// only deleting the object does.
     pub fn is_immutable(&self) -> bool {

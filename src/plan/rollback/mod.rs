@@ -178,7 +178,7 @@ fn description(request: &Request, target: u64) -> String {
         Some(reason) => format!("Rollback to {target}: {reason}"),
         None => format!("Rollback to {target}"),
     };
-    text.chars().take(crate::reconcile::LONGEST_DESCRIPTION).collect()
+    crate::reconcile::shorten(&text)
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {

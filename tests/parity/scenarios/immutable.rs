@@ -25,11 +25,15 @@ spec:
 }
 
 fn claim(size: &str) -> String {
-    format!("\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data}}\nspec:\n  accessModes: [ReadWriteOnce]\n  storageClassName: none\n  resources: {{requests: {{storage: {size}}}}}\n---\n")
+    format!(
+        "\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: data}}\nspec:\n  accessModes: [ReadWriteOnce]\n  storageClassName: none\n  resources: {{requests: {{storage: {size}}}}}\n---\n"
+    )
 }
 
 fn bound(role: &str) -> String {
-    format!("\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: worker}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {role}}}\nsubjects: []\n---\n")
+    format!(
+        "\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: worker}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {role}}}\nsubjects: []\n---\n"
+    )
 }
 
 /// A kind of object that is replaced by hand in between, since no upgrade could have changed it either.

@@ -10,19 +10,26 @@ fn elsewhere(value: &str) -> String {
 }
 
 fn autoscaler(version: &str, maximum: u32) -> String {
-    format!("apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata: {{name: web}}\nspec:\n  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: nobody}}\n  maxReplicas: {maximum}\n---\n")
+    format!(
+        "apiVersion: autoscaling/{version}\nkind: HorizontalPodAutoscaler\nmetadata: {{name: web}}\nspec:\n  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: nobody}}\n  maxReplicas: {maximum}\n---\n"
+    )
 }
 
 fn list(kind: &str, names: &[&str]) -> String {
     let mut text = format!("apiVersion: v1\nkind: {kind}\nitems:\n");
     for name in names {
-        text += &format!("  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {{name: {name}}}\n    data: {{list: \"{}\"}}\n", names.len());
+        text += &format!(
+            "  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {{name: {name}}}\n    data: {{list: \"{}\"}}\n",
+            names.len()
+        );
     }
     text + "---\n"
 }
 
 fn namespace(note: &str) -> String {
-    format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: \"{{{{ .Release.Namespace }}}}-b\"\n  labels: {{note: \"{note}\"}}\n---\n")
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: \"{{{{ .Release.Namespace }}}}-b\"\n  labels: {{note: \"{note}\"}}\n---\n"
+    )
 }
 
 scenarios! {
