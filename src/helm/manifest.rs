@@ -207,14 +207,15 @@ fn read(text: &str) -> Result<(Document, Value), YamlError> {
 
 /// The places of a manifest's documents: between lines that start with `---`, wherever they stand.
 ///
-/// What follows `---` on its line belongs to the document; the line break before it does not.
+/// What follows `---` on its line belongs to the document, and so does the line break before it: without it the text
+/// of a block at the end of a document would lose its own.
 fn split(text: &str) -> Vec<Range<usize>> {
     let mut documents = Vec::new();
     let mut start = 0;
     let mut line = 0_usize;
     for part in text.split_inclusive('\n') {
         if let Some(rest) = part.strip_prefix("---") {
-            documents.push(start..line.saturating_sub(1).max(start));
+            documents.push(start..line);
             start = line + part.len() - rest.trim_start_matches([' ', '\t']).len();
         }
         line += part.len();

@@ -66,6 +66,16 @@ fn documents_are_what_helm_sends() {
 }
 
 #[test]
+fn a_block_at_the_end_of_a_document_keeps_its_line_break() {
+    let one = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  text: |\n    a\n    b\n";
+    for text in [one.to_owned(), format!("{one}---\n{one}"), format!("{one}--- # next\n{one}")] {
+        for object in Manifest::parse(&text, "default").objects() {
+            assert_eq!(object.value["data"]["text"], "a\nb\n", "{text}");
+        }
+    }
+}
+
+#[test]
 fn keys_merges_and_duplicates_are_gos() {
     for (text, value) in [
         ("y: 2\non: 3\n1: a\n1.50: b\n1e7: c\n", json!({"true": 3, "1": "a", "1.5": "b", "1e+07": "c"})),

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::records;
 use crate::side::Side;
@@ -51,8 +51,9 @@ pub fn picture(side: &Side, rollback: &Output) -> BTreeMap<String, Value> {
 
 fn labels(object: &Value) -> Value {
     let mut labels = object["metadata"]["labels"].clone();
-    for time in ["createdAt", "modifiedAt"] {
-        labels.as_object_mut().unwrap().remove(time);
+    // The status is compared apart, together with that of the body.
+    for label in ["createdAt", "modifiedAt", "status"] {
+        labels.as_object_mut().unwrap().remove(label);
     }
     labels
 }
@@ -60,12 +61,23 @@ fn labels(object: &Value) -> Value {
 /// A body without times. What is told apart is whether a time is the release's first, none, or another.
 fn record_body(body: &Value, first: Option<&Value>) -> Value {
     let mut body = body.clone();
-    for (field, value) in body["info"].as_object_mut().unwrap() {
+    let info = body["info"].as_object_mut().unwrap();
+    info.remove("status");
+    for (field, value) in info.iter_mut() {
         if ["first_deployed", "last_deployed", "deleted"].contains(&field.as_str()) {
             *value = json!(when(value, first));
         }
     }
-    for hook in body["hooks"].as_array_mut().into_iter().flatten() {
+    // Helm 3 writes an empty time where Helm 4 writes none.
+    if info.get("deleted").is_some_and(|time| time == "NEVER") {
+        info.remove("deleted");
+    }
+    // Why a rollback failed is said in words of one's own.
+    if let Some((start, _)) = info["description"].as_str().and_then(|text| text.split_once(" failed: ")) {
+        info["description"] = json!(format!("{start} failed"));
+    }
+    let mut hooks = Map::new();
+    for mut hook in body["hooks"].as_array().cloned().unwrap_or_default() {
         if let Some(run) = hook["last_run"].as_object_mut() {
             for field in ["started_at", "completed_at"] {
                 if let Some(time) = run.get_mut(field) {
@@ -73,6 +85,10 @@ fn record_body(body: &Value, first: Option<&Value>) -> Value {
                 }
             }
         }
+        hooks.insert(format!("[{} {}]", hook["kind"], hook["name"]).replace('"', ""), hook);
+    }
+    if !hooks.is_empty() {
+        body["hooks"] = Value::Object(hooks);
     }
     if let Some(chart) = body["chart"].as_object_mut() {
         chart.retain(|field, _| !field.ends_with("modtime"));

@@ -89,7 +89,7 @@ pub async fn preview(
     loop {
         let transition = Transition::new(target, &object, &live, &surplus);
         let gone = transition.gone(&fields);
-        let granular = probe::granular(&fields, &object, &live, &surplus);
+        let granular = probe::granular(&fields, &object, &live, &surplus.gone);
         let result = merged(&live, &object, &granular, &gone);
         match dry_run::replace(client, target.resource, target.namespace, &result).await {
             Ok(stored) => {
@@ -139,25 +139,32 @@ async fn preview_creation(client: &Client, target: &ObjectTarget<'_>) -> Result<
     }
 }
 
-/// What newer revisions may have left in an object: the fields of their manifests that the target lacks. Asks the
-/// server only where there are newer versions of the object.
+/// What newer revisions may have left in an object.
+#[derive(Default)]
+struct Surplus {
+    /// The fields of their manifests that the target lacks.
+    gone: FieldSet,
+    /// The target's own fields, known only where there are newer versions of the object.
+    target: Option<FieldSet>,
+}
+
+/// Asks the server only where there are newer versions of the object.
 async fn surplus(
     client: &Client,
     target: &ObjectTarget<'_>,
     fields: Option<&FieldSet>,
-) -> Result<FieldSet, ApplyError> {
+) -> Result<Surplus, ApplyError> {
     if target.newer.is_empty() {
-        return Ok(FieldSet::default());
+        return Ok(Surplus::default());
     }
     let newer = probe::newer_field_sets(client, target).await?;
-    let probed;
-    let fields = if let Some(fields) = fields {
-        fields
-    } else {
-        probed = probe::probe(client, target.resource, target.namespace, body::desired(target)).await?;
-        &probed.fields
+    let object = body::desired(target);
+    let fields = match fields {
+        Some(fields) => fields.clone(),
+        None => probe::probe(client, target.resource, target.namespace, object.clone()).await?.fields,
     };
-    Ok(removals(&newer, fields))
+    let newer: Vec<FieldSet> = newer.iter().map(|newer| newer.as_whole_as(&fields, &object)).collect();
+    Ok(Surplus { gone: removals(&newer, &fields), target: Some(fields) })
 }
 
 /// How an object's `managedFields` change before an apply, and in whose name that apply is.
@@ -167,9 +174,12 @@ struct Transition {
 }
 
 impl Transition {
-    fn new(target: &ObjectTarget<'_>, object: &Value, live: &Value, surplus: &FieldSet) -> Self {
+    fn new(target: &ObjectTarget<'_>, object: &Value, live: &Value, surplus: &Surplus) -> Self {
         let writer = writer_of(entries(live), target.writer);
-        let rewrite = rewrite(live, &writer, &surplus.within(live), object);
+        let mut rewrite = rewrite(live, &writer, &surplus.gone.within(live), object);
+        if let Some(fields) = &surplus.target {
+            rewrite = rewrite.as_whole_as(&writer, fields, object);
+        }
         Self { writer, rewrite }
     }
 

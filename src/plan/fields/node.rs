@@ -125,6 +125,19 @@ impl Node {
         kept
     }
 
+    /// Without what is below a field that `whole` has as one and that `value` fills.
+    pub fn without_parts(&self, whole: Option<&Self>, value: Option<&Value>) -> Self {
+        let is_one = whole.is_some_and(|whole| whole.member && whole.below.is_empty());
+        if is_one && value.is_some_and(|value| !is_empty(value)) {
+            return Self { member: self.member || !self.below.is_empty(), below: BTreeMap::new() };
+        }
+        let below = self.below.iter().map(|(key, node)| {
+            let whole = whole.and_then(|whole| whole.below.get(key));
+            (key.clone(), node.without_parts(whole, value.and_then(|value| value_below(value, key))))
+        });
+        Self { member: self.member, below: below.collect() }
+    }
+
     /// The paths of all members in words.
     pub fn names(&self, path: &str, names: &mut Vec<String>) {
         for (key, node) in &self.below {

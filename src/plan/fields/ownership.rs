@@ -50,6 +50,22 @@ pub fn entries(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
+impl Rewrite {
+    /// Lets the `Apply` entry of `writer` own as one what the target's version of the API has as one
+    /// ([`FieldSet::as_whole_as`]).
+    #[must_use]
+    pub fn as_whole_as(mut self, writer: &str, fields: &FieldSet, target: &Value) -> Self {
+        let is_own = |entry: &&mut Value| {
+            entry["manager"] == writer && entry["operation"] == "Apply" && !is_subresource(entry)
+        };
+        for entry in self.managed_fields.iter_mut().filter(is_own) {
+            let own = FieldSet::from_value(entry["fieldsV1"].clone());
+            entry["fieldsV1"] = own.as_whole_as(fields, target).as_value().clone();
+        }
+        self
+    }
+}
+
 /// Whether an entry is about a subresource (`status`, `scale`).
 fn is_subresource(entry: &Value) -> bool {
     entry["subresource"].as_str().is_some_and(|subresource| !subresource.is_empty())
@@ -97,7 +113,7 @@ pub fn writer_of(managed_fields: &[Value], release_writer: &str) -> String {
 ///   labels and annotations that neither `target` nor `removals` know stay with them: after a restored backup the
 ///   backup owns everybody's.
 /// - Entries of another version of the same group are joined by path. Where two versions differ in shape, a path that
-///   does not exist in the target's version is ignored by the server.
+///   does not exist in the target's version is ignored by the server, and [`Rewrite::as_whole_as`] joins what is one there.
 /// - `spec.replicas` that the target does not render belongs to nobody: an apply would reset it to the default.
 /// - Entries of subresources stay as they are.
 /// - Where `managedFields` were cleared, what other people added to lists and maps belongs to nobody. It gets an entry

@@ -32,6 +32,9 @@ scenarios! {
             side.writer.set(side.judge);
             side.upgrade(more("good-2") + &config_map("a", "2"));
         },
+        expected: &[
+            Expected { modes: HELM_4, why: "apply-method-as-stored", paths: &["record 3 apply_method"] },
+        ],
     }
     upgraded_by_the_other_version [helm_3 helm_4 helm_4_client_side] {
         state: |side| {
@@ -39,6 +42,10 @@ scenarios! {
             side.writer.set(side.judge.other());
             side.upgrade(more("good-2") + &config_map("a", "2"));
         },
+        expected: &[
+            Expected { modes: HELM_3, why: "apply-method-as-stored", paths: &["record 2 apply_method"] },
+            Expected { modes: HELM_4, why: "apply-method-as-stored", paths: &["record 3 apply_method"] },
+        ],
     }
     written_by_the_other_version [helm_3 helm_4] {
         state: |side| {
@@ -49,6 +56,10 @@ scenarios! {
             side.writer.set(side.judge);
             side.upgrade(more("good-3") + &config_map("a", "3"));
         }),
+        expected: &[
+            Expected { modes: HELM_3, why: "apply-method-as-stored", paths: &["record 2 apply_method", "record 3 apply_method"] },
+            Expected { modes: HELM_4, why: "apply-method-as-stored", paths: &["record 3 apply_method"] },
+        ],
     }
     turned_to_server_side_apply [helm_4] {
         state: |side| {
@@ -57,6 +68,9 @@ scenarios! {
             side.writer.set(Mode::Helm4);
             side.upgrade_with(more("good-2") + &config_map("a", "2"), &["--server-side=true", "--force-conflicts"]);
         },
+        expected: &[
+            Expected { modes: SERVER_SIDE, why: "apply-method-as-stored", paths: &["record 3 apply_method"] },
+        ],
     }
     by_turns [helm_3 helm_4] {
         state: |side| {
@@ -67,6 +81,9 @@ scenarios! {
             side.upgrade(web("good-3") + &config_map("a", "3"));
         },
         rollback: || Rollback::to(2),
+        expected: &[
+            Expected { modes: SERVER_SIDE, why: "apply-method-as-stored", paths: &["record 4 apply_method"] },
+        ],
     }
     terraform [helm_3] {
         state: |side| {

@@ -171,6 +171,9 @@ scenarios! {
             side.install(secret("stringData: {password: old}"));
             side.upgrade(secret("stringData: {password: new, token: abc}"));
         },
+        expected: &[
+            Expected { modes: EVERY, why: "string-data-is-removed", paths: &["Secret/keys data.token"] },
+        ],
     }
     service_account [helm_3 helm_4] {
         state: |side| {

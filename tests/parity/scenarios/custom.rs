@@ -77,6 +77,9 @@ scenarios! {
             side.install(widget("a", "{a: 0644, b: yes, c: 1_000, d: 0b11, e: 1e3, f: 12:30:45, g: 08, h: 1.10, i: ~, j: 2001-01-01, k: 0o17, l: \"0644\", on: off, m: -0x1F, n: 5., o: tRue, p: .5}"));
             side.upgrade(widget("a", "{a: 0755, on: on}"));
         },
+        expected: &[
+            Expected { modes: HELM_3, why: "null-is-a-value", paths: &["Widget/a spec.i"] },
+        ],
     }
     object_with_extras_of_somebody [helm_3 helm_4] {
         state: |side| {
@@ -101,6 +104,9 @@ scenarios! {
             side.upgrade(widget("a", "{size: 2, same: here}"));
             patch_widget(side, "a", "kubectl-edit", &json!({"spec": {"same": "elsewhere"}}));
         },
+        expected: &[
+            Expected { modes: CLIENT_SIDE, why: "custom-resources-are-repaired", paths: &["Widget/a spec.same"] },
+        ],
     }
     definition_in_the_folder [helm_3 helm_4] {
         state: |side| {
@@ -134,5 +140,8 @@ scenarios! {
             side.kubectl(&["delete", &side.fill("crd/widgets.{{ .Release.Namespace }}.example.com")]);
             side.wait_until_unknown(&side.fill("/apis/{{ .Release.Namespace }}.example.com/v1"));
         },
+        expected: &[
+            Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["record 3"] },
+        ],
     }
 }

@@ -113,6 +113,9 @@ scenarios! {
             side.clear_managed_fields("deployments", "web");
             side.clear_managed_fields("configmaps", "a");
         },
+        expected: &[
+            Expected { modes: SERVER_SIDE, why: "conflicts-are-decided", paths: &["ConfigMap/a data.value", "Deployment/web spec.template.spec.containers[web].image", "exit", "record 3 status", "record 3 info.description"] },
+        ],
     }
     extra_container_by_somebody [helm_3 helm_4] {
         state: |side| {

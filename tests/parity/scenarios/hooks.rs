@@ -99,6 +99,9 @@ scenarios! {
             before_one_without(side, &job("before", "good-1", "helm.sh/hook: pre-rollback, helm.sh/hook-delete-policy: hook-succeeded"));
             side.apply(&job("before", "good-1", "note: left over"), &[]);
         },
+        expected: &[
+            Expected { modes: EVERY, why: "failed-hooks-close-the-record", paths: &["record 3 status", "record 3 info.description", "record 3 hooks[Job before].last_run.*"] },
+        ],
     }
     left_out [helm_3 helm_4] {
         state: |side| before_one_without(side, &(job("before", "crash", "helm.sh/hook: pre-rollback") + &hook("after", "helm.sh/hook: post-rollback"))),
@@ -118,15 +121,27 @@ scenarios! {
     }
     fails_before [helm_3 helm_4] {
         state: |side| before_one_without(side, &job("before", "crash", "helm.sh/hook: pre-rollback")),
+        expected: &[
+            Expected { modes: EVERY, why: "failed-hooks-close-the-record", paths: &["record 3 status", "record 3 info.description", "record 3 hooks[Job before].last_run.*"] },
+        ],
     }
     fails_before_and_is_deleted [helm_3 helm_4] {
         state: |side| before_one_without(side, &(hook("first", "helm.sh/hook: pre-rollback, helm.sh/hook-weight: \"-1\", helm.sh/hook-delete-policy: hook-succeeded")
             + &job("second", "crash", "helm.sh/hook: pre-rollback, helm.sh/hook-delete-policy: hook-failed"))),
+        expected: &[
+            Expected { modes: EVERY, why: "failed-hooks-close-the-record", paths: &["record 3 status", "record 3 info.description", "record 3 hooks[Job second].last_run.*"] },
+        ],
     }
     fails_after [helm_3 helm_4] {
         state: |side| before_one_without(side, &job("after", "crash", "helm.sh/hook: post-rollback")),
+        expected: &[
+            Expected { modes: EVERY, why: "failed-hooks-close-the-record", paths: &["record 3 status", "record 3 info.description", "record 3 hooks[Job after].last_run.*"] },
+        ],
     }
     pod_fails_before [helm_3 helm_4] {
         state: |side| before_one_without(side, &pod("before", "crash", "helm.sh/hook: pre-rollback")),
+        expected: &[
+            Expected { modes: EVERY, why: "failed-hooks-close-the-record", paths: &["record 3 status", "record 3 info.description", "record 3 hooks[Pod before].last_run.*"] },
+        ],
     }
 }

@@ -20,6 +20,9 @@ scenarios! {
             }
         },
         rollback: || Rollback::to(3).flag("--history-max=2"),
+        expected: &[
+            Expected { modes: EVERY, why: "target-is-never-pruned", paths: &["record 3"] },
+        ],
     }
     history_is_kept_whole [helm_3] {
         state: |side| {
@@ -47,6 +50,9 @@ scenarios! {
             }
         },
         rollback: || Rollback::to(1).flag("--history-max=2"),
+        expected: &[
+            Expected { modes: EVERY, why: "target-is-never-pruned", paths: &["record 1"] },
+        ],
     }
     cleanup_of_what_a_failure_created [helm_3 helm_4] {
         state: |side| {
@@ -56,6 +62,9 @@ scenarios! {
             side.upgrade(web("good-2").replace("app: web", "app: other"));
         },
         rollback: || Rollback::to(1).flag("--cleanup-on-fail"),
+        expected: &[
+            Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["record 2 status", "record 3"] },
+        ],
     }
     cleanup_after_success [helm_3 helm_4] {
         state: two,

@@ -62,7 +62,7 @@ scenarios! {
     texts_of_every_kind [helm_3 helm_4] {
         state: |side| {
             let chart = |text: &str| Chart {
-                template: config_map("a", "<&> ü \\u2028 \u{2028} 🦀"),
+                template: config_map("a", "<&> ü \\u2028 🦀"),
                 notes: "<b>Notes</b> & \"quotes\" \\ \u{2028}".to_owned(),
                 values: json!({"html": "<a href=\"x\">&</a>", "line": "a\nb\tc", "unicode": "ü\u{2028}🦀", "text": text}),
                 ..Chart::default()
@@ -91,6 +91,9 @@ scenarios! {
             side.upgrade(config_map("a", "3") + &web("good-3"));
         },
         rollback: || Rollback::to(2).ours("--allow-failed-revision"),
+        expected: &[
+            Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["record 3 status", "record 4"] },
+        ],
     }
     pending_upgrade [helm_3 helm_4] {
         state: |side| {
@@ -99,6 +102,9 @@ scenarios! {
             side.set_status(3, "pending-upgrade");
         },
         rollback: || Rollback::to(2).ours("--take-over"),
+        expected: &[
+            Expected { modes: EVERY, why: "pending-records-are-closed", paths: &["record 3 status"] },
+        ],
     }
     pending_rollback [helm_3 helm_4] {
         state: |side| {
@@ -108,6 +114,9 @@ scenarios! {
             side.set_status(4, "pending-rollback");
         },
         rollback: || Rollback::to(2).ours("--take-over"),
+        expected: &[
+            Expected { modes: EVERY, why: "pending-records-are-closed", paths: &["record 4 status"] },
+        ],
     }
     pending_install [helm_3 helm_4] {
         state: |side| {
@@ -115,6 +124,9 @@ scenarios! {
             side.set_status(1, "pending-install");
         },
         rollback: || Rollback::to(1).ours("--take-over").ours("--allow-failed-revision"),
+        expected: &[
+            Expected { modes: EVERY, why: "pending-records-are-closed", paths: &["record 1 status"] },
+        ],
     }
     killed_in_the_middle [helm_3 helm_4] {
         state: |side| {
@@ -122,6 +134,9 @@ scenarios! {
             side.kill_upgrade(endless("2"), 2, |cluster| cluster.find("jobs", "endless").is_some());
         },
         rollback: || Rollback::to(1).ours("--take-over"),
+        expected: &[
+            Expected { modes: EVERY, why: "pending-records-are-closed", paths: &["record 2 status"] },
+        ],
     }
     uninstalled_but_kept [helm_3 helm_4] {
         state: |side| {

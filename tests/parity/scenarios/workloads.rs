@@ -240,6 +240,9 @@ scenarios! {
             side.upgrade(EVERYTHING_NEW);
         },
         then: Some(|side| side.upgrade(EVERYTHING_NEW)),
+        expected: &[
+            Expected { modes: CLIENT_SIDE, why: "service-account-is-removed", paths: &["Deployment/web spec.template.spec.serviceAccount*"] },
+        ],
     }
     deployment_everything_forwards [helm_3 helm_4] {
         state: |side| {
@@ -252,6 +255,10 @@ scenarios! {
             side.install(stateful_set("good-1", "updateStrategy: {type: OnDelete}"));
             side.upgrade(stateful_set("good-2", "persistentVolumeClaimRetentionPolicy: {whenScaled: Delete}"));
         },
+        expected: &[
+            Expected { modes: HELM_3, why: "defaults-go-with-what-they-belong-to", paths: &["StatefulSet/store spec.*", "exit", "record 3 status", "record 3 info.description"] },
+            Expected { modes: SERVER_SIDE, why: "refused-before-the-first-write", paths: &["record 2 status", "record 3"] },
+        ],
     }
     daemon_set_image_and_strategy [helm_3 helm_4] {
         state: |side| {
@@ -283,11 +290,9 @@ scenarios! {
             side.upgrade(autoscaled("replicas: 1", "good-2"));
             scale_as_autoscaler(side, 3);
         },
-        expected: &[Expected {
-            modes: CLIENT_SIDE,
-            why: "autoscaler-keeps-its-number",
-            paths: &["Deployment/web spec.replicas"],
-        }],
+        expected: &[
+            Expected { modes: CLIENT_SIDE, why: "autoscaler-keeps-its-number", paths: &["Deployment/web spec.replicas"] },
+        ],
     }
     replicas_of_an_autoscaler_not_in_the_manifest [helm_3 helm_4] {
         state: |side| {
@@ -302,11 +307,9 @@ scenarios! {
             side.upgrade(autoscaled("replicas: 2", "good-2"));
             scale_as_autoscaler(side, 4);
         },
-        expected: &[Expected {
-            modes: CLIENT_SIDE,
-            why: "replicas-are-not-removed",
-            paths: &["Deployment/web spec.replicas"],
-        }],
+        expected: &[
+            Expected { modes: CLIENT_SIDE, why: "replicas-are-not-removed", paths: &["Deployment/web spec.replicas"] },
+        ],
     }
     replicas_only_in_the_target [helm_3 helm_4] {
         state: |side| {
