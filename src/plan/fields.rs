@@ -105,6 +105,13 @@ impl FieldSet {
         Self::of(&self.node().without_empty(object, Some(&known.node())))
     }
 
+    /// The fields of the set that `object` has as one value, a list or map that is replaced whole: another version of
+    /// the kind may know the parts of it.
+    #[must_use]
+    pub fn whole(&self, object: &Value) -> Self {
+        Self::of(&self.node().whole(object))
+    }
+
     /// Every field as a path in words, for people: `spec.template.spec.containers[app].image`.
     pub fn names(&self) -> Vec<String> {
         let mut names = Vec::new();
