@@ -319,6 +319,8 @@ fn an_apply_drops_what_nobody_else_owns() {
     let kept = [set(json!({"f:a": {"f:b": {}}})), set(json!({"f:env": {FOO: {"f:value": {}}}}))];
     // Who owns the value of an item does not own the item.
     assert_eq!(dropped(&own, &kept), set(json!({"f:a": {"f:c": {}}, "f:env": {FOO: {}, BAR: {}}})));
+    let part = set(json!({"f:env": {FOO: {"f:value": {}}}}));
+    assert_eq!(dropped(&part, &[set(json!({"f:env": {BAR: {}}}))]), part);
     assert_eq!(dropped(&own, &[]), set(json!({"f:a": {}, "f:env": {}})));
 }
 
