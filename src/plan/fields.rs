@@ -105,12 +105,11 @@ impl FieldSet {
         Self::of(&self.node().without_empty(object, Some(&known.node())))
     }
 
-    /// The set with every field that `target` has as one as one: versions of an API differ in what they take apart
-    /// (`scaleTargetRef` is one field in `autoscaling/v1` and three in `v2`), and a part that is taken out of a field
-    /// that is one would be taken out of what the target sets. `object` tells such a field from an empty structure.
+    /// The fields of the set that `object` has as one value, a list or map that is replaced whole: another version of
+    /// the kind may know the parts of it.
     #[must_use]
-    pub fn as_whole_as(&self, target: &Self, object: &Value) -> Self {
-        Self::of(&self.node().without_parts(Some(&target.node()), Some(object)))
+    pub fn whole(&self, object: &Value) -> Self {
+        Self::of(&self.node().whole(object))
     }
 
     /// Every field as a path in words, for people: `spec.template.spec.containers[app].image`.

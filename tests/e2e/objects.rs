@@ -162,6 +162,40 @@ async fn cluster_object(client: &kube::Client, path: &str, name: &str) -> Value 
 }
 
 #[test]
+fn fields_of_another_version_of_the_kind_go() {
+    let Some(test) = Test::begin() else { return };
+    let cluster = &test.cluster;
+    let scaler = |version: &str, spec: &Value| {
+        let mut object =
+            json!({"apiVersion": version, "kind": "HorizontalPodAutoscaler", "metadata": {}, "spec": spec});
+        object["spec"]["maxReplicas"] = json!(4);
+        object["spec"]["scaleTargetRef"] =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"});
+        object
+    };
+    let memory = json!([{"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 50}}}]);
+    let newer = scaler(
+        "autoscaling/v2",
+        &json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 33}}, "metrics": memory}),
+    );
+    let target = scaler("autoscaling/v1", &json!({"targetCPUUtilizationPercentage": 70}));
+    for name in ["apply", "update"] {
+        let (newer, target) = (owned(&newer, name, test.namespace()), owned(&target, name, test.namespace()));
+        if name == "apply" {
+            cluster.apply_as("helm", false, &newer).unwrap();
+            cluster.bring_as_previewed(&target, &[newer]);
+        } else {
+            cluster.create_as("helm", &newer);
+            cluster.bring(&target, &[newer]).unwrap();
+        }
+        let spec = cluster.get("horizontalpodautoscalers", name)["spec"].clone();
+        assert_eq!(spec["behavior"], Value::Null, "{name} {spec:#}");
+        let metrics = spec["metrics"].as_array().unwrap();
+        assert!(metrics.iter().any(|metric| metric["resource"]["name"] == "cpu"), "{name} {spec:#}");
+    }
+}
+
+#[test]
 fn what_cannot_be_changed_is_refused_without_a_trace() {
     let Some(test) = Test::begin() else { return };
     let cluster = &test.cluster;

@@ -83,15 +83,23 @@ pub async fn preview(
     };
     let probed = probe::probe(client, target.resource, target.namespace, body::desired(target)).await?;
     let (object, fields) = (probed.object, probed.fields);
-    let surplus = surplus(client, target, Some(&fields)).await?;
+    let surplus = surplus(client, target, Some((&object, &fields))).await?;
     let mut live = live.clone();
     let mut attempt = 1;
     loop {
         let transition = Transition::new(target, &object, &live, &surplus);
-        let gone = transition.gone(&fields);
-        let granular = probe::granular(&fields, &object, &live, &surplus.gone);
-        let result = merged(&live, &object, &granular, &gone);
-        match dry_run::replace(client, target.resource, target.namespace, &result).await {
+        let gone = transition.gone(&fields, &object);
+        let answer = if transition.rewrite.changed {
+            let granular = probe::granular(&fields, &object, &live, &surplus);
+            let result = merged(&live, &object, &granular, &gone);
+            dry_run::replace(client, target.resource, target.namespace, &result).await
+        } else {
+            // Nothing has to be prepared for the apply: the server can be asked about it.
+            let mut object = object.clone();
+            object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+            dry_run::apply_probe(client, target.resource, target.namespace, &object, &transition.writer).await
+        };
+        match answer {
             Ok(stored) => {
                 let changed = differs(&live, &stored);
                 return Ok(Preview {
@@ -139,32 +147,29 @@ async fn preview_creation(client: &Client, target: &ObjectTarget<'_>) -> Result<
     }
 }
 
-/// What newer revisions may have left in an object.
-#[derive(Default)]
-struct Surplus {
-    /// The fields of their manifests that the target lacks.
-    gone: FieldSet,
-    /// The target's own fields, known only where there are newer versions of the object.
-    target: Option<FieldSet>,
-}
-
-/// Asks the server only where there are newer versions of the object.
+/// What newer revisions may have left in an object: the fields of their manifests that the target lacks. Asks the
+/// server only where there are newer versions of the object.
 async fn surplus(
     client: &Client,
     target: &ObjectTarget<'_>,
-    fields: Option<&FieldSet>,
-) -> Result<Surplus, ApplyError> {
+    known: Option<(&Value, &FieldSet)>,
+) -> Result<FieldSet, ApplyError> {
     if target.newer.is_empty() {
-        return Ok(Surplus::default());
+        return Ok(FieldSet::default());
     }
-    let newer = probe::newer_field_sets(client, target).await?;
-    let object = body::desired(target);
-    let fields = match fields {
-        Some(fields) => fields.clone(),
-        None => probe::probe(client, target.resource, target.namespace, object.clone()).await?.fields,
+    let mut newer = probe::newer_field_sets(client, target).await?;
+    let probed;
+    let (object, fields) = if let Some(known) = known {
+        known
+    } else {
+        probed = probe::probe(client, target.resource, target.namespace, body::desired(target)).await?;
+        (&probed.object, &probed.fields)
     };
-    let newer: Vec<FieldSet> = newer.iter().map(|newer| newer.as_whole_as(&fields, &object)).collect();
-    Ok(Surplus { gone: removals(&newer, &fields), target: Some(fields) })
+    let whole = fields.whole(object);
+    for fields in &mut newer {
+        fields.without(&whole);
+    }
+    Ok(removals(&newer, fields))
 }
 
 /// How an object's `managedFields` change before an apply, and in whose name that apply is.
@@ -174,17 +179,17 @@ struct Transition {
 }
 
 impl Transition {
-    fn new(target: &ObjectTarget<'_>, object: &Value, live: &Value, surplus: &Surplus) -> Self {
+    fn new(target: &ObjectTarget<'_>, object: &Value, live: &Value, surplus: &FieldSet) -> Self {
         let writer = writer_of(entries(live), target.writer);
-        let mut rewrite = rewrite(live, &writer, &surplus.gone.within(live), object);
-        if let Some(fields) = &surplus.target {
-            rewrite = rewrite.as_whole_as(&writer, fields, object);
-        }
+        // Paths of another version say nothing about the object in this one.
+        let is_same_version = target.newer.iter().all(|newer| newer["apiVersion"] == object["apiVersion"]);
+        let surplus = if is_same_version { &surplus.within(live) } else { surplus };
+        let rewrite = rewrite(live, &writer, surplus, object);
         Self { writer, rewrite }
     }
 
     /// What the apply takes out of the object.
-    fn gone(&self, fields: &FieldSet) -> FieldSet {
+    fn gone(&self, fields: &FieldSet, object: &Value) -> FieldSet {
         let is_own = |entry: &&Value| {
             entry["manager"] == *self.writer
                 && entry["operation"] == "Apply"
@@ -192,7 +197,8 @@ impl Transition {
         };
         let set = |entry: &Value| FieldSet::from_value(entry["fieldsV1"].clone());
         let entries = &self.rewrite.managed_fields;
-        let own = entries.iter().find(is_own).map(set).unwrap_or_default();
+        let mut own = entries.iter().find(is_own).map(set).unwrap_or_default();
+        own.without(&fields.whole(object));
         let mut kept: Vec<FieldSet> = entries.iter().filter(|entry| !is_own(entry)).map(set).collect();
         kept.push(fields.clone());
         dropped(&own, &kept)

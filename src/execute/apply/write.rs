@@ -8,8 +8,8 @@ use kube::core::{ApiResource, Request, Resource};
 use serde_json::{Value, json};
 
 use super::fit::fitted;
-use super::{Applied, ApplyError, ObjectTarget, Surplus, Transition, body, differs, read, surplus};
-use crate::plan::fields::entries;
+use super::{Applied, ApplyError, ObjectTarget, Transition, body, differs, read, surplus};
+use crate::plan::fields::{FieldSet, entries};
 
 /// Attempts per object: controllers write the status of a workload all the time during a rollout.
 const ATTEMPTS: u32 = 8;
@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// needed and applies. Both writes name the resourceVersion that they were computed from.
 pub async fn apply(client: &Client, target: &ObjectTarget<'_>) -> Result<Applied, ApplyError> {
     let object = body::desired(target);
-    let mut known: Option<Surplus> = None;
+    let mut known: Option<FieldSet> = None;
     let mut pause = FIRST_PAUSE;
     let mut attempt = 1;
     loop {
@@ -59,7 +59,7 @@ async fn update(
     target: &ObjectTarget<'_>,
     object: &Value,
     live: &Value,
-    surplus: &Surplus,
+    surplus: &FieldSet,
 ) -> Result<Applied, ApplyError> {
     let transition = Transition::new(target, object, live, surplus);
     let rewritten = if transition.rewrite.changed {

@@ -106,6 +106,22 @@ impl Node {
         found
     }
 
+    /// Fields with nothing below them in the set whose value is a list or map with something in it: it is one value.
+    pub fn whole(&self, value: &Value) -> Self {
+        let is_whole = self.member
+            && self.below.is_empty()
+            && (value.is_array() || value.is_object())
+            && !is_empty(value);
+        let mut found = Self { member: is_whole, below: BTreeMap::new() };
+        for (key, node) in &self.below {
+            let whole = value_below(value, key).map(|below| node.whole(below)).unwrap_or_default();
+            if !whole.is_nothing() {
+                found.below.insert(key.clone(), whole);
+            }
+        }
+        found
+    }
+
     /// Without empty lists and maps of a value in which `known` has something.
     pub fn without_empty(&self, value: &Value, known: Option<&Self>) -> Self {
         let mut kept = Self { member: self.member, below: BTreeMap::new() };
@@ -123,19 +139,6 @@ impl Node {
             }
         }
         kept
-    }
-
-    /// Without what is below a field that `whole` has as one and that `value` fills.
-    pub fn without_parts(&self, whole: Option<&Self>, value: Option<&Value>) -> Self {
-        let is_one = whole.is_some_and(|whole| whole.member && whole.below.is_empty());
-        if is_one && value.is_some_and(|value| !is_empty(value)) {
-            return Self { member: self.member || !self.below.is_empty(), below: BTreeMap::new() };
-        }
-        let below = self.below.iter().map(|(key, node)| {
-            let whole = whole.and_then(|whole| whole.below.get(key));
-            (key.clone(), node.without_parts(whole, value.and_then(|value| value_below(value, key))))
-        });
-        Self { member: self.member, below: below.collect() }
     }
 
     /// The paths of all members in words.

@@ -50,22 +50,6 @@ pub fn entries(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-impl Rewrite {
-    /// Lets the `Apply` entry of `writer` own as one what the target's version of the API has as one
-    /// ([`FieldSet::as_whole_as`]).
-    #[must_use]
-    pub fn as_whole_as(mut self, writer: &str, fields: &FieldSet, target: &Value) -> Self {
-        let is_own = |entry: &&mut Value| {
-            entry["manager"] == writer && entry["operation"] == "Apply" && !is_subresource(entry)
-        };
-        for entry in self.managed_fields.iter_mut().filter(is_own) {
-            let own = FieldSet::from_value(entry["fieldsV1"].clone());
-            entry["fieldsV1"] = own.as_whole_as(fields, target).as_value().clone();
-        }
-        self
-    }
-}
-
 /// Whether an entry is about a subresource (`status`, `scale`).
 fn is_subresource(entry: &Value) -> bool {
     entry["subresource"].as_str().is_some_and(|subresource| !subresource.is_empty())
@@ -112,8 +96,9 @@ pub fn writer_of(managed_fields: &[Value], release_writer: &str) -> String {
 /// - The release's writers are `writer` itself and whoever owns the release annotation; of the latter, items of lists,
 ///   labels and annotations that neither `target` nor `removals` know stay with them: after a restored backup the
 ///   backup owns everybody's.
-/// - Entries of another version of the same group are joined by path. Where two versions differ in shape, a path that
-///   does not exist in the target's version is ignored by the server, and [`Rewrite::as_whole_as`] joins what is one there.
+/// - The `Apply` entry keeps the version in which the release has owned its fields so far: the server finds them by
+///   converting the object to that version (an `autoscaling/v2` entry that said `v1` would lose its metrics). Entries of
+///   several versions are joined by path; a path that does not exist in the version is ignored by the server.
 /// - `spec.replicas` that the target does not render belongs to nobody: an apply would reset it to the default.
 /// - Entries of subresources stay as they are.
 /// - Where `managedFields` were cleared, what other people added to lists and maps belongs to nobody. It gets an entry
@@ -125,6 +110,7 @@ pub fn rewrite(live: &Value, writer: &str, removals: &FieldSet, target: &Value) 
     let mut others: Vec<Value> = Vec::with_capacity(managed_fields.len() + 1);
     let mut place = None;
     let mut times = BTreeSet::new();
+    let api_version = owned_version(managed_fields, writer).unwrap_or(&target["apiVersion"]);
     for entry in managed_fields {
         if is_subresource(entry) {
             others.push(entry.clone());
@@ -154,7 +140,7 @@ pub fn rewrite(live: &Value, writer: &str, removals: &FieldSet, target: &Value) 
             others.push(entry);
         }
     }
-    applied.union(&removals);
+    claim(&mut applied, &removals);
     if target.pointer("/spec/replicas").is_none_or(Value::is_null) {
         applied.remove(&Node::root(FieldSet::path(&REPLICAS).as_value()));
     }
@@ -170,7 +156,7 @@ pub fn rewrite(live: &Value, writer: &str, removals: &FieldSet, target: &Value) 
     let mut entry = json!({
         "manager": writer,
         "operation": "Apply",
-        "apiVersion": target["apiVersion"],
+        "apiVersion": api_version,
         "fieldsType": "FieldsV1",
         "fieldsV1": applied.write(),
     });
@@ -179,10 +165,31 @@ pub fn rewrite(live: &Value, writer: &str, removals: &FieldSet, target: &Value) 
     }
     others.insert(place.unwrap_or(0), entry);
     if !strangers.is_nothing() {
-        give(&mut others, &strangers, &target["apiVersion"]);
+        give(&mut others, &strangers, api_version);
     }
     let changed = !is_same(managed_fields, &others);
     Rewrite { managed_fields: others, changed }
+}
+
+/// Adds what is to be removed. Who owns something of a structure already takes the structure out with it.
+fn claim(applied: &mut Node, removals: &Node) {
+    for (key, removed) in &removals.below {
+        match applied.below.get_mut(key) {
+            Some(node) if removed.member => node.member |= is_item(key),
+            Some(node) => claim(node, removed),
+            None => {
+                applied.below.insert(key.clone(), removed.clone());
+            }
+        }
+    }
+}
+
+/// The version in which a manager owns fields of an object, that of its applies first.
+fn owned_version<'a>(managed_fields: &'a [Value], writer: &str) -> Option<&'a Value> {
+    let own = |entry: &&Value| entry["manager"] == writer && !is_subresource(entry);
+    let mut entries = managed_fields.iter().filter(own);
+    let applied = entries.clone().find(|entry| entry["operation"] == "Apply");
+    Some(&applied.or_else(|| entries.next())?["apiVersion"])
 }
 
 /// Whether two lists of entries say the same: times are the server's business.

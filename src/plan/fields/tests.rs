@@ -272,6 +272,24 @@ fn what_nobody_owns_does_not_vanish_with_its_list() {
 }
 
 #[test]
+fn the_version_of_the_fields_stays() {
+    let of = |version: &str, operation: &str| {
+        let mut entry = entry("helm", operation, release());
+        entry["apiVersion"] = json!(version);
+        entry
+    };
+    for (entries, expected) in [
+        (vec![of("apps/v1beta1", "Update")], "apps/v1beta1"),
+        (vec![of("apps/v1", "Update"), of("apps/v1beta1", "Apply")], "apps/v1beta1"),
+        (vec![entry("kubectl-edit", "Update", json!({"f:a": {}}))], "apps/v1"),
+    ] {
+        let after = rewritten(&entries, json!({}));
+        let own = after.iter().find(|entry| entry["manager"] == "helm").unwrap();
+        assert_eq!(own["apiVersion"], expected);
+    }
+}
+
+#[test]
 fn the_status_of_an_object_is_not_touched() {
     let mut status = entry("helm", "Update", json!({"f:bad": {}}));
     status["subresource"] = json!("status");
@@ -301,6 +319,8 @@ fn an_apply_drops_what_nobody_else_owns() {
     let kept = [set(json!({"f:a": {"f:b": {}}})), set(json!({"f:env": {FOO: {"f:value": {}}}}))];
     // Who owns the value of an item does not own the item.
     assert_eq!(dropped(&own, &kept), set(json!({"f:a": {"f:c": {}}, "f:env": {FOO: {}, BAR: {}}})));
+    let part = set(json!({"f:env": {FOO: {"f:value": {}}}}));
+    assert_eq!(dropped(&part, &[set(json!({"f:env": {BAR: {}}}))]), part);
     assert_eq!(dropped(&own, &[]), set(json!({"f:a": {}, "f:env": {}})));
 }
 
@@ -358,6 +378,15 @@ fn an_object_becomes_its_target_and_keeps_what_is_not_the_releases() {
          "ports": [{"containerPort": 80, "protocol": "TCP"}, {"containerPort": 80, "protocol": "UDP"}]},
     ]));
     assert_eq!(merged(&live, &target, &fields, &bad), expected);
+}
+
+#[test]
+fn a_list_or_map_that_is_one_value_is_told_from_its_parts() {
+    let object =
+        json!({"ref": {"kind": "a"}, "empty": {}, "args": ["a"], "text": "a", "env": [{"name": "FOO"}]});
+    let fields =
+        set(json!({"f:ref": {}, "f:empty": {}, "f:args": {}, "f:text": {}, "f:env": {FOO: variable()}}));
+    assert_eq!(fields.whole(&object), set(json!({"f:ref": {}, "f:args": {}})));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use http::Method;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind, Resource};
 use kubectl_rollback::execute::apply::{self, Applied, ApplyError, ObjectTarget, Preview};
+use kubectl_rollback::plan::fields::FieldSet;
 use serde_json::{Value, json};
 
 use super::Cluster;
@@ -53,13 +54,18 @@ pub fn content(object: &Value) -> Value {
     object
 }
 
-/// Who owns fields of the object itself, and which.
+/// Who owns fields of the object itself, and which; the number that the Deployment controller keeps changing aside.
 pub fn owners(object: &Value) -> Vec<Value> {
+    let revision = FieldSet::path(&["f:metadata", "f:annotations", "f:deployment.kubernetes.io/revision"]);
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     entries
         .into_iter()
         .filter(|entry| entry["subresource"].is_null())
-        .map(|entry| json!([entry["manager"], entry["operation"], entry["fieldsV1"]]))
+        .map(|entry| {
+            let mut fields = FieldSet::from_value(entry["fieldsV1"].clone());
+            fields.without(&revision);
+            json!([entry["manager"], entry["operation"], fields])
+        })
         .collect()
 }
 
