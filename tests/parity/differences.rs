@@ -66,7 +66,12 @@ pub const KNOWN: &[Difference] = &[
         helm: "compares with the last record only: containers, fields and objects of failed upgrades before it stay",
         ours: "takes away what any newer revision brought and the target lacks",
         why: "after a rollback the target runs, and nothing of what failed",
-        bugs: &["helm_13346_client_side", "helm_13346_client_side_of_helm_4", "helm_10363_client_side", "helm_10363_server_side"],
+        bugs: &[
+            "helm_13346_client_side",
+            "helm_13346_client_side_of_helm_4",
+            "helm_10363_client_side",
+            "helm_10363_server_side",
+        ],
     },
     Difference {
         name: "what-others-own-is-not-deleted",
