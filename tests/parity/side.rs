@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Cluster, Helm, wait_for};
+use crate::harness::{Cluster, wait_for};
 use crate::records;
 use crate::tickets::Ticket;
 
@@ -40,11 +40,6 @@ impl Mode {
             "helm_4_client_side" => Self::Helm4ClientSide,
             other => panic!("no Helm is called {other}"),
         }
-    }
-
-    /// The program.
-    pub fn helm(self) -> Helm {
-        if self == Self::Helm3 { Helm::Three } else { Helm::Four }
     }
 
     /// The other version, as it comes.
