@@ -9,6 +9,7 @@ use super::parse::{self, GoDuration, Moment};
 
 /// Which release, and which of its revisions
 #[derive(Debug, Clone, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct TargetArgs {
     /// Name of the release; may be left out when the namespace holds one
     #[arg(value_name = "RELEASE")]
@@ -70,7 +71,7 @@ pub struct ToArgs {
     /// Wait for the release's Jobs too
     #[arg(long)]
     pub wait_for_jobs: bool,
-    /// Revisions that stay in the release's history; 0 keeps all [default: HELM_MAX_HISTORY, else 10]
+    /// Revisions that stay in the release's history; 0 keeps all [default: `HELM_MAX_HISTORY`, else 10]
     #[arg(long, value_name = "N")]
     pub history_max: Option<usize>,
     /// Description of the new revision, in place of «Rollback to N»

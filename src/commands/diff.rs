@@ -13,9 +13,9 @@ use crate::ui::{self, Detail};
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, Failure> {
-    let wish = Wish::of(session, &arguments.target, None)?;
+    let mut wish = Wish::of(session, &arguments.target, None);
     // 1 means differences here, so that an error is 2 where it would be 1 elsewhere.
-    let look = look(session, &wish, DryRun::Server).await.map_err(|mut failure| {
+    let look = Box::pin(look(session, &mut wish, DryRun::Server)).await.map_err(|mut failure| {
         if failure.exit == ExitCode::Unexpected {
             failure.exit = ExitCode::Usage;
         }

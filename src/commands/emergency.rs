@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::decide::decide;
 use super::facts::Facts;
-use super::{Conclusion, Failure, Session, choose};
+use super::{Conclusion, Failure, Session, choose, lock};
 use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
@@ -38,7 +38,9 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }
-    check_lock(&snapshot, arguments.take_over)?;
+    if let Some(release) = &snapshot.release {
+        lock::check(&release.metas, arguments.take_over)?;
+    }
     let plan = session.unless_interrupted(decide(session, &mut wanted, &snapshot)).await?;
     let findings = session.unless_interrupted(ask_the_server(session, &snapshot, &plan, arguments)).await?;
 
@@ -139,29 +141,6 @@ async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
     })
     .await
     .map_err(Failure::from)
-}
-
-/// A pending record means that Helm, a pipeline or another run of ours is at work, or was killed there.
-fn check_lock(snapshot: &Snapshot, take_over: bool) -> Result<(), Failure> {
-    let Some(release) = &snapshot.release else {
-        return Ok(());
-    };
-    let Some(newest) = release.newest().filter(|newest| newest.pending && !take_over) else {
-        return Ok(());
-    };
-    let meta = &release.metas[0];
-    let since = meta.modified.or(meta.created).map(|time| format!(" since {time}")).unwrap_or_default();
-    let whom = match release.open_operation() {
-        Some(operation) => format!("operation {operation} of this tool"),
-        None => {
-            format!("a Helm operation (last writer: {})", meta.last_writer.as_deref().unwrap_or("unknown"))
-        }
-    };
-    Err(Failure::locked(format!(
-        "release {} is in progress: revision {} is {}{since}, by {whom}; nothing was changed",
-        release.name, newest.revision, newest.status
-    ))
-    .hinted("if nobody is at work there any more, run the same command with --take-over"))
 }
 
 async fn ask_the_server(

@@ -2,10 +2,9 @@
 
 use anyhow::anyhow;
 
-use super::{Failure, Session};
+use super::{Failure, Session, choose};
 use crate::cli::{DryRun, OutputFormat, TargetArgs};
 use crate::discover::rollback::{self, RollbackError, RollbackSnapshot, Wanted};
-use crate::discover::scope::check_release_name;
 use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
 use crate::execute::phase;
 use crate::outcome::{ExitCode, Outcome};
@@ -25,7 +24,7 @@ pub struct Wish {
 
 impl Wish {
     /// Reads the arguments.
-    pub fn of(session: &Session, arguments: &TargetArgs, description: Option<&str>) -> Result<Self, Failure> {
+    pub fn of(session: &Session, arguments: &TargetArgs, description: Option<&str>) -> Self {
         // `to 5` means the revision: a release is rarely called by a number, and can be named with a revision behind it.
         let (release, revision) = match (&arguments.release, arguments.revision) {
             (Some(only), None) if only.parse::<u64>().is_ok_and(|number| number > 0) => {
@@ -33,9 +32,6 @@ impl Wish {
             }
             (release, revision) => (release.clone(), revision),
         };
-        if let Some(name) = &release {
-            check_release_name(name).map_err(Failure::usage)?;
-        }
         let reason = match (&session.output.reason, &session.output.incident) {
             (Some(reason), Some(incident)) => Some(format!("{reason} ({incident})")),
             (Some(one), None) | (None, Some(one)) => Some(one.clone()),
@@ -58,7 +54,7 @@ impl Wish {
             description: description.map(str::to_owned),
             reason,
         };
-        Ok(Self { release, wanted, request, saved: None })
+        Self { release, wanted, request, saved: None }
     }
 
     /// What a saved plan asks for.
@@ -134,9 +130,10 @@ impl Look {
 }
 
 /// Reads, plans and asks the server. `dry_run=client` leaves the server's word out.
-pub async fn look(session: &Session, wish: &Wish, dry_run: DryRun) -> Result<Look, Failure> {
+pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result<Look, Failure> {
     let context = &session.context;
-    let snapshot = session.unless_interrupted(find(session, wish)).await?;
+    wish.release = Some(choose::release(session, wish.release()).await?);
+    let snapshot = session.unless_interrupted(Box::pin(find(session, wish))).await?;
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }
@@ -160,7 +157,8 @@ pub async fn look(session: &Session, wish: &Wish, dry_run: DryRun) -> Result<Loo
 async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failure> {
     let context = &session.context;
     phase(context, Phase::Discover, "reading the cluster", async {
-        let answer = rollback::read(context, wish.release(), &wish.wanted, session.driver).await;
+        let answer =
+            rollback::read(context, wish.release().unwrap_or_default(), &wish.wanted, session.driver).await;
         let (status, message) = match &answer {
             Ok(snapshot) => {
                 (StageStatus::Done, format!("release {}, {} objects", snapshot.name, snapshot.objects.len()))

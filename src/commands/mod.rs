@@ -9,6 +9,7 @@ mod facts;
 mod failure;
 mod history;
 mod list;
+mod lock;
 mod look;
 mod plan;
 mod reconcile;

@@ -1,5 +1,7 @@
 //! `plan`: target, checks, differences and risks of a rollback; may be saved and carried out later.
 
+use std::fmt::Write as _;
+
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -12,9 +14,9 @@ use crate::report::API_VERSION;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &PlanArgs) -> Result<Conclusion, Failure> {
-    let wish = Wish::of(session, &arguments.target, None)?;
+    let mut wish = Wish::of(session, &arguments.target, None);
     session.start(wish.release(), &wish.target());
-    let look = look(session, &wish, DryRun::Server).await?;
+    let look = Box::pin(look(session, &mut wish, DryRun::Server)).await?;
     let saved = SavedPlan {
         api_version: API_VERSION.to_owned(),
         kind: saved::KIND.to_owned(),
@@ -29,10 +31,11 @@ pub async fn run(session: &Session, arguments: &PlanArgs) -> Result<Conclusion, 
     if let Some(path) = &arguments.save {
         let json = serde_json::to_string_pretty(&saved).map_err(anyhow::Error::from)?;
         std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-        text.push_str(&format!("\nsaved; carry it out with: kubectl rollback to --plan {}", path.display()));
-        conclusion.document.next.push(format!("kubectl rollback to --plan {}", path.display()));
+        let carry_out = format!("kubectl rollback to --plan {}", path.display());
+        let _ = write!(text, "\nsaved; carry it out with: {carry_out}");
+        conclusion.document.next.push(carry_out);
     }
-    conclusion.text = text.trim_end().to_owned();
+    text.trim_end().clone_into(&mut conclusion.text);
     conclusion.own = Some(document(&look, &saved, &conclusion)?);
     Ok(conclusion)
 }

@@ -1,6 +1,6 @@
 //! `reconcile`: makes Helm's record equal to what runs, without touching a workload.
 
-use super::{Conclusion, Failure, Session, choose};
+use super::{Conclusion, Failure, Session, choose, lock};
 use crate::cli::{DryRun, ReconcileArgs};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{Phase, StageStatus};
@@ -37,13 +37,7 @@ pub async fn run(session: &Session, arguments: &ReconcileArgs) -> Result<Conclus
     }
     let release = snapshot.release.as_ref().expect("a snapshot without a record problem has a release");
     let newest = release.newest().expect("a release that was read has a record");
-    if newest.pending && !arguments.take_over {
-        return Err(Failure::locked(format!(
-            "release {} is in progress: revision {} is {}; nothing was changed",
-            release.name, newest.revision, newest.status
-        ))
-        .hinted("if nobody is at work there any more, run the same command with --take-over"));
-    }
+    lock::check(&release.metas, arguments.take_over)?;
     let swaps = swaps::drift(&snapshot);
     let is_deployed = newest.status == Status::Deployed.as_str();
     if swaps.is_empty() && is_deployed {

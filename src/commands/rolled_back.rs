@@ -157,7 +157,7 @@ impl Report<'_> {
         &self,
         session: &Session,
         execution: &RollbackExecution,
-        unclosed: Option<String>,
+        unclosed: Option<&String>,
     ) -> Conclusion {
         let plan = &self.look.plan;
         let (exit, outcome) = verdict(execution, unclosed.is_some());
@@ -180,7 +180,7 @@ impl Report<'_> {
             }
         }
         document.error = execution.fault.as_ref().map(rollback::reason);
-        if let Some(why) = &unclosed {
+        if let Some(why) = unclosed {
             document.warnings.push(format!("Helm's record could not be closed and is still pending: {why}"));
         }
         document.next = self.next(execution, unclosed.is_some());
@@ -300,8 +300,7 @@ fn verdict(execution: &RollbackExecution, is_unclosed: bool) -> (ExitCode, Outco
         Some(Fault::Interrupted(signal)) => (signal.exit_code(), Outcome::Interrupted),
         Some(Fault::Objects(_)) => (ExitCode::Unexpected, Outcome::Failed),
         Some(Fault::Hook(error)) if error.is_timeout() => (ExitCode::TimedOut, Outcome::TimedOut),
-        Some(Fault::Hook(_)) => (ExitCode::NotReady, Outcome::Failed),
         Some(Fault::NotReady { end: WaitEnd::TimedOut, .. }) => (ExitCode::TimedOut, Outcome::TimedOut),
-        Some(Fault::NotReady { .. }) => (ExitCode::NotReady, Outcome::Failed),
+        Some(Fault::Hook(_) | Fault::NotReady { .. }) => (ExitCode::NotReady, Outcome::Failed),
     }
 }

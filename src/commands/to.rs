@@ -2,9 +2,8 @@
 
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
-use super::{Conclusion, Failure, Session};
+use super::{Conclusion, Failure, Session, lock};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
-use crate::discover::rollback::RollbackSnapshot;
 use crate::event::{Phase, StageStatus};
 use crate::execute::phase;
 use crate::execute::record::{self, OpenRecord};
@@ -16,18 +15,18 @@ use crate::reconcile;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Failure> {
-    let wish = match &arguments.plan {
+    let mut wish = match &arguments.plan {
         Some(path) => {
             let path = path.display().to_string();
             let text = std::fs::read_to_string(&path)
                 .map_err(|source| Failure::usage(format!("cannot read the plan {path}: {source}")))?;
             Wish::of_saved(SavedPlan::parse(&path, &text).map_err(|error| Failure::usage(error.to_string()))?)
         }
-        None => Wish::of(session, &arguments.target, arguments.description.as_deref())?,
+        None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
     };
     session.start(wish.release(), &wish.target());
-    let look = look(session, &wish, arguments.dry_run).await?;
-    check_lock(&look.snapshot, arguments.take_over)?;
+    let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;
+    lock::check(&look.snapshot.metas, arguments.take_over)?;
     let report = Report { look: &look };
     if arguments.dry_run != DryRun::None {
         look.show(session, "ROLLBACK");
@@ -56,28 +55,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     let rollback = Rollback { snapshot: &look.snapshot, plan, options: &options };
     let execution = rollback::run(&session.context, &rollback, &mut open).await;
     let closed = close(session, &look, &execution, open, arguments.history_max).await;
-    Ok(report.executed(session, &execution, closed.err()))
-}
-
-/// A pending record means that Helm, a pipeline or another run of ours is at work, or was killed there. Helm itself rolls
-/// back over it; so do we once the operator says that nobody is there any more.
-fn check_lock(snapshot: &RollbackSnapshot, take_over: bool) -> Result<(), Failure> {
-    let meta = &snapshot.metas[0];
-    if !meta.status.is_pending() || take_over {
-        return Ok(());
-    }
-    let since = meta.modified.or(meta.created).map(|time| format!(" since {time}")).unwrap_or_default();
-    let whom = match &meta.operation {
-        Some(operation) => format!("operation {operation} of this tool"),
-        None => {
-            format!("a Helm operation (last writer: {})", meta.last_writer.as_deref().unwrap_or("unknown"))
-        }
-    };
-    Err(Failure::locked(format!(
-        "release {} is in progress: revision {} is {}{since}, by {whom}; nothing was changed",
-        snapshot.name, meta.revision, meta.status
-    ))
-    .hinted("if nobody is at work there any more, run the same command with --take-over"))
+    Ok(report.executed(session, &execution, closed.err().as_ref()))
 }
 
 /// Writes the pending record: from here on Helm and pipelines refuse to deploy into the middle.

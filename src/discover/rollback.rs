@@ -2,10 +2,11 @@
 //! they are in the cluster, the workloads among them. Bodies of records are read newest-down, and only until the target is
 //! found (design D11).
 
+mod target;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::ApiResource;
@@ -14,132 +15,21 @@ use serde_json::Value;
 use super::apis::Apis;
 use super::cluster::{self, NamespaceState};
 use super::owners;
-use super::run::{DiscoverError, the_only_release};
-use super::{Owner, Workload, release};
+use super::run::DiscoverError;
+use super::{Owner, Workload};
 use crate::context::Context;
-use crate::helm::error::StorageError;
 use crate::helm::manifest::Manifest;
 use crate::helm::meta::RecordMeta;
-use crate::helm::record::Record;
 use crate::helm::storage::{Driver, Storage, StoredRecord};
 use crate::plan::fields;
-use crate::plan::last_good::{LastGood, NothingToDo, RevisionFacts, SkipReason, Verdict, helm_would_choose};
 use crate::plan::rollback::objects::{self, ObjectHistory};
 use crate::workload::WorkloadRef;
+use target::{Line, choose};
+
+pub use target::{Choice, RollbackError, Wanted};
 
 /// The field manager of Helm's command line.
 const DEFAULT_WRITER: &str = "helm";
-
-/// Which revision is wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// This one.
-    pub revision: Option<u64>,
-    /// The newest good one that ran this tag.
-    pub tag: Option<String>,
-    /// The good one that was deployed then.
-    pub before: Option<Timestamp>,
-    /// The newest good one of this chart version.
-    pub chart_version: Option<String>,
-    /// Without any of these: the last one minus one, as Helm chooses.
-    pub helm_compat: bool,
-    /// A revision that is named may have failed.
-    pub allow_failed: bool,
-}
-
-impl Wanted {
-    fn is_default(&self) -> bool {
-        self.tag.is_none() && self.before.is_none() && self.chart_version.is_none()
-    }
-
-    fn matches(&self, record: &Record) -> bool {
-        self.chart_version.as_deref().is_none_or(|version| record.chart_version() == Some(version))
-            && self.before.is_none_or(|time| record.last_deployed().is_some_and(|deployed| deployed <= time))
-            && self.tag.as_deref().is_none_or(|tag| runs_tag(record, tag))
-    }
-
-    fn describe(&self) -> String {
-        match (&self.tag, self.before, &self.chart_version) {
-            (Some(tag), ..) => format!("ran tag {tag}"),
-            (_, Some(time), _) => format!("was deployed before {time}"),
-            (.., Some(version)) => format!("has chart version {version}"),
-            _ => "really ran".to_owned(),
-        }
-    }
-}
-
-fn runs_tag(record: &Record, tag: &str) -> bool {
-    let images = Manifest::parse(record.manifest(), record.namespace().unwrap_or_default()).images();
-    images
-        .values()
-        .filter_map(|image| image.parse::<crate::registry::ImageReference>().ok())
-        .any(|image| image.tag.as_deref() == Some(tag))
-}
-
-/// Why there is nothing to roll back to, or it cannot be found out.
-#[derive(Debug, thiserror::Error)]
-pub enum RollbackError {
-    /// The release or its workloads cannot be read.
-    #[error(transparent)]
-    Discover(#[from] DiscoverError),
-    /// A record cannot be read.
-    #[error(transparent)]
-    Records(#[from] StorageError),
-    /// The default has nothing to do.
-    #[error("{0}")]
-    NothingToDo(NothingToDo),
-    /// The revision is not stored.
-    #[error("release {name} has no revision {revision}; stored: {}", numbers(stored))]
-    NoSuchRevision {
-        /// The release.
-        name: String,
-        /// What was asked for.
-        revision: u64,
-        /// What there is.
-        stored: Vec<u64>,
-    },
-    /// No revision is good.
-    #[error("release {name} has no earlier revision that {wanted}{}", reasons(skipped))]
-    NothingGood {
-        /// The release.
-        name: String,
-        /// What was asked for, as the end of a sentence.
-        wanted: String,
-        /// What was passed over.
-        skipped: Vec<(u64, SkipReason)>,
-    },
-    /// The revision that was named never ran.
-    #[error("revision {revision} of {name} is no good target: {reason}")]
-    NotGood {
-        /// The release.
-        name: String,
-        /// The revision.
-        revision: u64,
-        /// Why.
-        reason: SkipReason,
-    },
-}
-
-fn numbers(revisions: &[u64]) -> String {
-    revisions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn reasons(skipped: &[(u64, SkipReason)]) -> String {
-    skipped.iter().map(|(revision, reason)| format!("\n  revision {revision}: {reason}")).collect()
-}
-
-/// The target and how it was chosen.
-#[derive(Debug, Clone)]
-pub struct Choice {
-    /// The revision.
-    pub revision: u64,
-    /// Revisions that were passed over, newest first.
-    pub skipped: Vec<(u64, SkipReason)>,
-    /// What plain `helm rollback` would have chosen; `None` when that revision is not stored.
-    pub helm: Option<u64>,
-    /// Whether the operator named it.
-    pub named: bool,
-}
 
 /// One object of the target or of a newer revision, as it is in the cluster.
 #[derive(Debug, Clone)]
@@ -209,17 +99,10 @@ impl RollbackSnapshot {
     }
 }
 
-/// The revisions from the newest down to the target, and the target last.
-struct Line {
-    records: Vec<StoredRecord>,
-    unreadable: Vec<(u64, String)>,
-    choice: Choice,
-}
-
 /// Reads everything.
 pub async fn read(
     context: &Context,
-    name: Option<&str>,
+    name: &str,
     wanted: &Wanted,
     driver: Driver,
 ) -> Result<RollbackSnapshot, RollbackError> {
@@ -231,144 +114,17 @@ pub async fn read(
             .map_err(|source| DiscoverError::Workloads { namespace: namespace.clone(), source })
     };
     let records = async {
-        let name = match name {
-            Some(name) => name.to_owned(),
-            None => {
-                let names = release::names(&context.client, &namespace, driver).await;
-                the_only_release(&namespace, names, &[])?
-            }
-        };
-        let metas = storage.list(&name).await?;
+        let metas = storage.list(name).await?;
         if metas.is_empty() {
-            return Err(DiscoverError::NoSuchRelease { namespace: namespace.clone(), name }.into());
+            let (namespace, name) = (namespace.clone(), name.to_owned());
+            return Err(DiscoverError::NoSuchRelease { namespace, name }.into());
         }
-        let line = choose(&storage, &name, &metas, wanted).await?;
-        Ok::<_, RollbackError>((name, metas, line))
+        let line = choose(&storage, name, &metas, wanted).await?;
+        Ok::<_, RollbackError>((metas, line))
     };
     let (state, records) = futures::join!(state, records);
-    let (name, metas, line) = records?;
-    assemble(context, state?, name, metas, line).await
-}
-
-/// Finds the target, reading bodies newest-down.
-async fn choose(
-    storage: &Storage,
-    name: &str,
-    metas: &[RecordMeta],
-    wanted: &Wanted,
-) -> Result<Line, RollbackError> {
-    let stored: Vec<u64> = metas.iter().map(|meta| meta.revision).collect();
-    let helm = helm_would_choose(stored[0], &stored);
-    let named = if wanted.helm_compat && wanted.is_default() && wanted.revision.is_none() {
-        Some(stored[0].saturating_sub(1))
-    } else {
-        wanted.revision
-    };
-    if let Some(revision) = named {
-        if !stored.contains(&revision) {
-            return Err(RollbackError::NoSuchRevision { name: name.to_owned(), revision, stored });
-        }
-        let line = read_down_to(storage, metas, revision).await?;
-        let target = line.records.last().filter(|stored| stored.meta.revision == revision);
-        let Some(target) = target else {
-            return Err(storage
-                .get(&metas[stored.iter().position(|&number| number == revision).unwrap_or(0)])
-                .await
-                .err()
-                .map_or_else(
-                    || RollbackError::NoSuchRevision {
-                        name: name.to_owned(),
-                        revision,
-                        stored: stored.clone(),
-                    },
-                    RollbackError::Records,
-                ));
-        };
-        // As in Helm, --helm-compat takes whatever became of it.
-        if !wanted.allow_failed
-            && !wanted.helm_compat
-            && let Err(reason) = RevisionFacts::of(&target.record).ran()
-        {
-            return Err(RollbackError::NotGood { name: name.to_owned(), revision, reason });
-        }
-        let choice = Choice { revision, skipped: Vec::new(), helm, named: true };
-        return Ok(Line { choice, ..line });
-    }
-    search(storage, name, metas, wanted, helm).await
-}
-
-async fn read_down_to(storage: &Storage, metas: &[RecordMeta], revision: u64) -> Result<Line, RollbackError> {
-    let wanted: Vec<&RecordMeta> = metas.iter().take_while(|meta| meta.revision >= revision).collect();
-    let bodies = join_all(wanted.iter().map(|meta| storage.get(meta))).await;
-    let mut line = Line {
-        records: Vec::new(),
-        unreadable: Vec::new(),
-        choice: Choice { revision, skipped: Vec::new(), helm: None, named: true },
-    };
-    for (meta, body) in wanted.iter().zip(bodies) {
-        match body {
-            Ok(stored) => line.records.push(stored),
-            Err(error) if error.is_unreadable() => line.unreadable.push((meta.revision, error.to_string())),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(line)
-}
-
-async fn search(
-    storage: &Storage,
-    name: &str,
-    metas: &[RecordMeta],
-    wanted: &Wanted,
-    helm: Option<u64>,
-) -> Result<Line, RollbackError> {
-    let mut records: Vec<StoredRecord> = Vec::new();
-    let mut unreadable = Vec::new();
-    let mut last_good: Option<LastGood> = None;
-    let mut found = None;
-    for meta in metas {
-        let stored = match storage.get(meta).await {
-            Ok(stored) => stored,
-            Err(error) if error.is_unreadable() => {
-                if let Some(search) = &mut last_good {
-                    search.skip_unreadable(meta.revision, error.to_string());
-                }
-                unreadable.push((meta.revision, error.to_string()));
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let facts = RevisionFacts::of(&stored.record);
-        let fits = wanted.matches(&stored.record);
-        records.push(stored);
-        match &mut last_good {
-            None if wanted.is_default() => {
-                last_good = Some(LastGood::begin(&facts).map_err(RollbackError::NothingToDo)?);
-            }
-            None => last_good = Some(LastGood::below(&facts)),
-            Some(search) => {
-                if search.consider(&facts) == Verdict::Candidate && fits {
-                    found = Some(meta.revision);
-                    break;
-                }
-            }
-        }
-    }
-    let answer = last_good.map(LastGood::finish);
-    // One that was perhaps left by an emergency counts when nothing better was found.
-    let perhaps = answer.as_ref().and_then(|answer| answer.target);
-    let fitting = |revision: &u64| {
-        records.iter().any(|stored| stored.meta.revision == *revision && wanted.matches(&stored.record))
-    };
-    let revision = found.or(perhaps.filter(fitting));
-    let skipped = answer.map(|answer| answer.skipped).unwrap_or_default();
-    let Some(revision) = revision else {
-        return Err(RollbackError::NothingGood { name: name.to_owned(), wanted: wanted.describe(), skipped });
-    };
-    records.retain(|stored| stored.meta.revision >= revision);
-    let skipped = skipped.into_iter().filter(|(number, _)| *number > revision).collect();
-    let choice = Choice { revision, skipped, helm, named: !wanted.is_default() };
-    Ok(Line { records, unreadable, choice })
+    let (metas, line) = records?;
+    assemble(context, state?, name.to_owned(), metas, line).await
 }
 
 async fn assemble(
@@ -455,7 +211,7 @@ async fn read_objects(
         Some(async move {
             let namespace = history.key.namespace.as_deref();
             let live = read_object(client, &resource, namespace, &history.key.name).await?;
-            Ok(FoundObject { resource, live, history })
+            Ok(FoundObject { history, resource, live })
         })
     });
     join_all(reads).await.into_iter().collect()
@@ -482,7 +238,7 @@ async fn workloads_elsewhere(
                 found.insert(other, state.workloads);
             }
             Err(error) => {
-                warnings.push(format!("the workloads of namespace {other} cannot be read: {error}"))
+                warnings.push(format!("the workloads of namespace {other} cannot be read: {error}"));
             }
         }
     }

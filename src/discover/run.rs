@@ -200,7 +200,7 @@ async fn of_release(
 }
 
 /// The only release of a namespace: by records, else by the marks that Helm and charts leave on workloads.
-pub(super) fn the_only_release(
+fn the_only_release(
     namespace: &str,
     names: Result<Vec<String>, StorageError>,
     workloads: &[Workload],

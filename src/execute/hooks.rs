@@ -20,7 +20,7 @@ use crate::helm::hooks::{self, EventHook, FAILED, HookPhase, SUCCEEDED};
 use crate::helm::record::Record;
 use crate::helm::status::ApplyMethod;
 use crate::wait::completion::{self, Run, RunEnd, RunKind};
-use crate::wait::{WaitEvent, logs};
+use crate::wait::logs;
 
 pub use error::{HookError, HookProblem, NotBegun, RoomProblem};
 use objects::Created;
@@ -158,13 +158,7 @@ impl Runner<'_> {
 
     async fn wait(&self, run: &Run, deadline: Option<Instant>) -> Result<(), HookProblem> {
         let context = self.context;
-        let mut report = |event: WaitEvent| match event {
-            WaitEvent::Progress(progress) => context.emit(EventKind::Progress(progress)),
-            WaitEvent::Diagnosis(object, diagnosis) => {
-                context.emit(EventKind::Diagnosis { object, diagnosis });
-            }
-            WaitEvent::Notice(message) => context.warn(message),
-        };
+        let mut report = |event| super::report_wait(context, event);
         let begun = Instant::now();
         let cancel = context.interrupt.cancelled();
         match completion::wait_until_completed(&context.client, run, deadline, cancel, &mut report).await {

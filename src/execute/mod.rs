@@ -228,6 +228,15 @@ async fn until_never(task: impl Future, is_empty: bool) {
     std::future::pending::<()>().await;
 }
 
+/// Passes on what happens while something is waited for.
+fn report_wait(context: &Context, event: WaitEvent) {
+    match event {
+        WaitEvent::Progress(progress) => context.emit(EventKind::Progress(progress)),
+        WaitEvent::Diagnosis(object, diagnosis) => context.emit(EventKind::Diagnosis { object, diagnosis }),
+        WaitEvent::Notice(message) => context.warn(message),
+    }
+}
+
 /// One wait for each namespace, side by side.
 async fn wait_per_namespace(context: &Context, waited: Vec<WaitedWorkload>) -> Vec<wait::WaitOutcome> {
     let mut namespaces: BTreeMap<String, Vec<WaitedWorkload>> = BTreeMap::new();
@@ -245,13 +254,7 @@ async fn wait_per_namespace(context: &Context, waited: Vec<WaitedWorkload>) -> V
                     crash_rule: wait::CrashRule::default(),
                     settle: Duration::ZERO,
                 };
-                let mut report = |event: WaitEvent| match event {
-                    WaitEvent::Progress(progress) => context.emit(EventKind::Progress(progress)),
-                    WaitEvent::Diagnosis(object, diagnosis) => {
-                        context.emit(EventKind::Diagnosis { object, diagnosis });
-                    }
-                    WaitEvent::Notice(message) => context.warn(message),
-                };
+                let mut report = |event| report_wait(context, event);
                 wait::wait_until_ready(&context.client, &request, context.interrupt.cancelled(), &mut report)
                     .await
             })

@@ -59,9 +59,14 @@ pub fn close(record: &Record, closing: &Closing, now: jiff::Timestamp) -> Record
     closed
 }
 
-/// The description of an operation that failed.
+/// The description of an operation that failed. What the operator said of it stands last, so that a reason of theirs that
+/// speaks of failing is not taken for ours.
 pub fn failed_description(description: &str, reason: &str) -> String {
-    shorten(&format!("{description} failed: {reason}"))
+    let is_ours = description.starts_with(DESCRIPTION_PREFIX);
+    match description.split_once("): ").filter(|_| is_ours) {
+        Some((deed, words)) => shorten(&format!("{deed}) failed: {reason}: {words}")),
+        None => shorten(&format!("{description} failed: {reason}")),
+    }
 }
 
 /// Cuts a description to the length that Helm accepts.

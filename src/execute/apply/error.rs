@@ -54,8 +54,7 @@ impl ApplyError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Other(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
-            Self::Other(kube::Error::SerdeError(_) | kube::Error::BuildRequest(_)) => false,
-            Self::Other(_) => true,
+            Self::Other(error) => !matches!(error, kube::Error::SerdeError(_) | kube::Error::BuildRequest(_)),
             Self::Refused { .. } | Self::Forbidden(_) | Self::Conflict(_) | Self::Gone => false,
         }
     }

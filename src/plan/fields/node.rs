@@ -172,31 +172,3 @@ pub(super) fn value_below<'a>(value: &'a Value, key: &str) -> Option<&'a Value> 
     let items = value.as_array()?;
     key.position(items).and_then(|index| items.get(index))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// `scaleTargetRef` is one field in `autoscaling/v1`, and three in `v2`.
-    #[test]
-    fn parts_of_what_the_target_has_as_one_are_joined() {
-        let newer = Node::root(&json!({"f:spec": {
-            "f:scaleTargetRef": {"f:kind": {}, "f:name": {}},
-            "f:metrics": {},
-        }}));
-        let whole = Node::root(&json!({"f:spec": {"f:scaleTargetRef": {}, "f:maxReplicas": {}}}));
-        let target =
-            json!({"spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}});
-        let joined = newer.without_parts(Some(&whole), Some(&target));
-        assert_eq!(joined.write(), json!({"f:spec": {"f:scaleTargetRef": {}, "f:metrics": {}}}));
-    }
-
-    /// An empty structure looks the same in `fieldsV1`, and takes nothing along.
-    #[test]
-    fn an_empty_structure_of_the_target_is_not_one_field() {
-        let newer = Node::root(&json!({"f:emptyDir": {"f:sizeLimit": {}}}));
-        let whole = Node::root(&json!({"f:emptyDir": {}}));
-        assert_eq!(newer.without_parts(Some(&whole), Some(&json!({"emptyDir": {}}))), newer);
-        assert_eq!(newer.without_parts(None, None), newer);
-    }
-}

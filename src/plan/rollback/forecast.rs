@@ -98,7 +98,7 @@ pub fn differences(plan: &RollbackPlan, snapshot: &RollbackSnapshot, forecast: &
                 Action::Create | Action::Apply | Action::Replace => {
                     let answer = forecast.answers.iter().find(|(key, _)| *key == step.key);
                     match (answer.map(|(_, answer)| answer), live) {
-                        (Some(Answer::After(_)), None) => diff.change = ObjectChange::Created,
+                        (Some(Answer::After(_)) | None, None) => diff.change = ObjectChange::Created,
                         (Some(Answer::After(after)), Some(live)) => {
                             let current = found.and_then(|found| found.history.current.as_ref());
                             diff.fields = diff::fields(&step.key.kind, live, after, current);
@@ -114,7 +114,6 @@ pub fn differences(plan: &RollbackPlan, snapshot: &RollbackSnapshot, forecast: &
                             diff.why = Some(why.clone());
                         }
                         (Some(Answer::Unknown(why)), _) => diff.why = Some(why.clone()),
-                        (None, None) => diff.change = ObjectChange::Created,
                         (None, Some(_)) => {}
                     }
                 }
