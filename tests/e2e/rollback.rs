@@ -357,3 +357,18 @@ fn pods_are_restarted_for_settings_that_change_alone() {
     assert!(now.iter().all(|uid| !pods.contains(uid)), "{run}");
     assert_eq!(release.newest(), (4, "deployed".to_owned()));
 }
+
+#[test]
+fn what_an_interrupted_emergency_stopped_is_started_again() {
+    let Some(test) = Test::begin() else { return };
+    let release = broken(&test, Helm::Four);
+    // As a killed emergency leaves it.
+    let note = json!({"metadata": {"annotations": {"rollback.kubectl.dev/replicas-before": "3"}}, "spec": {"replicas": 0}});
+    test.cluster.patch("deployments", "todo-backend", "kubectl-rollback", &note);
+    let run = to(&test, &["--keep-replicas"]).expect(0);
+    let backend = test.cluster.workload("deploy/todo-backend");
+    assert_eq!((backend.replicas, backend.ready), (Some(3), true), "{run}");
+    assert!(!backend.object["metadata"]["annotations"].to_string().contains("rollback.kubectl.dev"), "{run}");
+    crate::restoration::assert_no_manager_of_ours(&test.cluster, &run);
+    assert_eq!(release.newest(), (3, "deployed".to_owned()));
+}

@@ -13,6 +13,7 @@ use super::super::apply::{self, Applied, ApplyError, ObjectTarget};
 use super::{Done, Fault, Rollback, RollbackExecution, interrupted};
 use crate::context::Context;
 use crate::discover::rollback::{FoundObject, RollbackSnapshot, read_object};
+use crate::discover::workload::REPLICAS_BEFORE;
 use crate::event::{EventKind, ObjectReference};
 use crate::plan::rollback::objects::{self, ObjectKey};
 use crate::plan::rollback::{Action, ObjectStep};
@@ -161,10 +162,24 @@ async fn write(context: &Context, rollback: &Rollback<'_>, step: &ObjectStep) ->
         writer: &writer,
         replicas: step.replicas,
     };
-    match step.action {
+    let applied = match step.action {
         Action::Replace => apply::replace(&context.client, &object).await,
         _ => apply::apply(&context.client, &object).await,
+    }?;
+    if step.forget {
+        forget(context, step, found).await?;
     }
+    Ok(applied)
+}
+
+/// Takes the note of an interrupted emergency off a workload that has its pods again.
+async fn forget(context: &Context, step: &ObjectStep, found: &FoundObject) -> Result<(), ApplyError> {
+    let namespace = step.key.namespace.as_deref().unwrap_or(&context.namespace);
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &found.resource);
+    let patch = json!({"metadata": {"annotations": {REPLICAS_BEFORE: null}}});
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_metadata(&step.key.name, &parameters, &Patch::Merge(patch)).await?;
+    Ok(())
 }
 
 /// Deletes an object that is still the planned one and still belongs to the release. Controllers write its status

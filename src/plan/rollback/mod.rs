@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::discover::Workload;
 use crate::discover::rollback::{FoundObject, RollbackSnapshot};
+use crate::discover::workload::REPLICAS_BEFORE;
 use crate::event::{Check, Finding, FindingStatus};
 use crate::helm::record::Record;
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -95,6 +96,9 @@ pub struct ObjectStep {
     pub version: Option<String>,
     /// The number of pods to send in place of the rendered one.
     pub replicas: Option<i64>,
+    /// Whether the note of an interrupted emergency is taken off the object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forget: bool,
 }
 
 impl ObjectStep {
@@ -207,6 +211,8 @@ fn step(request: &Request, snapshot: &RollbackSnapshot, found: &FoundObject) -> 
         uid: live.and_then(|live| text(live, "/metadata/uid")).map(str::to_owned),
         version: live.and_then(version),
         replicas: replicas(request, snapshot, found),
+        forget: history.target.is_some()
+            && live.is_some_and(|live| live["metadata"]["annotations"].get(REPLICAS_BEFORE).is_some()),
     })
 }
 
@@ -280,7 +286,7 @@ fn replicas(request: &Request, snapshot: &RollbackSnapshot, found: &FoundObject)
 }
 
 fn remembered(workload: &Workload) -> Option<i64> {
-    let number = workload.annotations.get(crate::discover::workload::REPLICAS_BEFORE)?.parse().ok()?;
+    let number = workload.annotations.get(REPLICAS_BEFORE)?.parse().ok()?;
     (workload.replicas == Some(0)).then_some(number)
 }
 

@@ -168,7 +168,7 @@ fn sent(
 ) -> Option<i64> {
     let mut object = owned(deployment(Some(live)));
     if let Some(note) = note {
-        object["metadata"]["annotations"][crate::discover::workload::REPLICAS_BEFORE] = json!(note);
+        object["metadata"]["annotations"][REPLICAS_BEFORE] = json!(note);
     }
     let mut workload =
         Workload::read(WorkloadKind::Deployment, &serde_json::from_value(object.clone()).unwrap());
