@@ -5,7 +5,7 @@ use std::time::Duration;
 use kubectl_rollback::helm::codec;
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Helm, Release, Run, Test, all_tags, wait_for};
+use crate::harness::{Cluster, Helm, Release, Run, Test, chart, wait_for};
 
 const RECORD: &str = "sh.helm.release.v1.shop.v";
 
@@ -54,10 +54,6 @@ fn write_status(cluster: &Cluster, revision: u64, status: &str, label_only: bool
     cluster.patch("secrets", &name, "somebody", &patch);
 }
 
-fn images_of(cluster: &Cluster, reference: &str) -> String {
-    cluster.image(reference)
-}
-
 fn settled(test: &Test) -> Vec<String> {
     let mut last = Vec::new();
     wait_for("the namespace to settle", Duration::from_secs(60), || {
@@ -78,8 +74,7 @@ fn kill_while_it_waits(release: &Release<'_>, tag: &str) {
         let is_pending = release.newest().1 == "pending-upgrade";
         let wanted = tag.rsplit('=').next().unwrap_or_default();
         let all = ["deploy/web", "deploy/worker"];
-        (is_pending && all.iter().all(|name| images_of(release.cluster, name).ends_with(wanted)))
-            .then_some(())
+        (is_pending && all.iter().all(|name| release.cluster.image(name).ends_with(wanted))).then_some(())
     });
     helm.kill();
     assert_eq!(release.newest().1, "pending-upgrade");
@@ -134,13 +129,13 @@ fn killed_upgrade_that_is_broken(helm: Helm) {
         description.contains("interrupted") && description.contains("CI was cancelled"),
         "{description}\n{run}"
     );
-    assert!(images_of(cluster, "deploy/web").ends_with(":unready"), "no workload is touched\n{run}");
+    assert!(cluster.image("deploy/web").ends_with(":unready"), "no workload is touched\n{run}");
 
     let again = test.run(&["repair", "-o", "json"]).expect(0);
     assert_eq!(again.json()["outcome"], "Unchanged", "{again}");
     // The upgrade that was refused before works, and brings the good tag back.
     assert_both_helms_go_on(&release, 1, &run);
-    assert!(images_of(cluster, "deploy/web").ends_with(":good-1"));
+    assert!(cluster.image("deploy/web").ends_with(":good-1"));
 }
 
 #[test]
@@ -199,7 +194,7 @@ fn killed_in_a_hook_before_anything_changed() {
 fn killed_in_an_install() {
     let Some(test) = Test::begin() else { return };
     let cluster = &test.cluster;
-    let chart = crate::harness::chart("variants/global-tag");
+    let chart = chart("variants/global-tag");
     for (helm, verb) in [(Helm::Three, "upgrade"), (Helm::Four, "uninstall")] {
         let arguments = ["install", "shop", &chart, "--set", "global.image.tag=unready", "--wait"];
         let at_work = helm.start(cluster, &arguments);
@@ -247,7 +242,7 @@ fn failed_rollback_without_a_deployed_record(helm: Helm) {
     helm.fail(cluster, &["rollback", "shop", "1"]);
     cluster.wait_until_ready();
     assert_eq!(statuses(&release), ["1 superseded", "2 superseded", "3 failed"], "what Helm leaves");
-    let running = images_of(cluster, "deploy/web");
+    let running = cluster.image("deploy/web");
     let wanted = if running.ends_with(":good-1") { 1 } else { 2 };
 
     // Nothing is pending, so that nobody can be at work.
@@ -286,7 +281,7 @@ fn accidents_by_hand() {
     // Two deployed, and the older one runs.
     cluster.kubectl(&["set", "image", "deployment/web", "web=ghcr.io/acme/web:good-1"]);
     cluster.kubectl(&["set", "image", "deployment/worker", "worker=ghcr.io/acme/worker:good-1"]);
-    let images = [images_of(cluster, "deploy/web"), images_of(cluster, "deploy/worker")];
+    let images = [cluster.image("deploy/web"), cluster.image("deploy/worker")];
     let recorded = Helm::Three.succeed(cluster, &["get", "manifest", "shop", "--revision", "1"]);
     assert!(images.iter().all(|image| recorded.contains(image.as_str())), "{images:?}\n{recorded}");
     write_status(cluster, 1, "deployed", false);
@@ -412,13 +407,13 @@ fn stuck_records_in_config_maps() {
     let run = test.run(&["repair", "--yes", "--take-over", "-o", "json"]).expect(0);
     assert_eq!(statuses(&release), ["1 deployed", "2 failed"], "{run}");
     release.upgrade_reusing_values(Helm::Four);
-    assert!(images_of(&test.cluster, "deploy/web").ends_with(":good-1"), "{run}");
+    assert!(test.cluster.image("deploy/web").ends_with(":good-1"), "{run}");
 }
 
 #[test]
 fn a_healthy_release_needs_no_repair() {
     let Some(test) = Test::begin() else { return };
-    Release::install(&test, Helm::Four, "todo-app", &all_tags("good-1"));
+    Release::install(&test, Helm::Four, "variants/global-tag", &json!({}));
     let before = settled(&test);
     let run = test.run(&["repair"]).expect(0);
     assert!(run.stdout.contains("the records are true"), "{run}");
