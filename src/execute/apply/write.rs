@@ -104,7 +104,8 @@ async fn send_apply(
         PatchParams { force: true, field_manager: Some(writer.to_owned()), ..PatchParams::default() };
     let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
         .patch(target.name, &parameters, &Patch::Apply(object))
-        .map_err(kube::Error::BuildRequest)?;
+        .map_err(kube::Error::BuildRequest)?
+        .map(body::yaml_safe);
     Ok(client.request(request).await?)
 }
 
