@@ -94,6 +94,14 @@ fn keys_merges_and_duplicates_are_gos() {
             json!({"a": "hi", "b": "1", "c": "", "d": "5"}),
         ),
         ("a: \"yes\"\nb: 'null'\nc: |\n  1\n", json!({"a": "yes", "b": "null", "c": "1\n"})),
+        // Escapes are text, also those of line breaks, and blanks beside them stay.
+        (
+            "a: \"x \\n y\"\nb: \"x \\u2028 y\"\nc: \"x \\N y\"\nd: \"x \\t y \\L\"\n",
+            json!({"a": "x \n y", "b": "x \u{2028} y", "c": "x \u{85} y", "d": "x \t y \u{2028}"}),
+        ),
+        ("a: \"<&> ü \\u2028 🦀\"\n", json!({"a": "<&> ü \u{2028} 🦀"})),
+        ("a: \"x \\u2028 🦀\"\n", json!({"a": "x \u{2028} 🦀"})),
+        ("a: \"x ü \\n y\"\n", json!({"a": "x ü \n y"})),
         // At the very end of a document Go's reader adds no line break.
         ("c: |\n  1", json!({"c": "1"})),
     ] {

@@ -10,6 +10,7 @@ use kube::core::{ApiResource, GroupVersionKind, Request, Resource};
 use serde_json::Value;
 
 use crate::execute::FIELD_MANAGER;
+use crate::execute::apply::yaml_safe;
 use crate::workload::WorkloadRef;
 
 /// Asks what the server would say to a JSON Patch of a workload.
@@ -53,7 +54,8 @@ pub async fn apply_probe(
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let request = Request::new(DynamicObject::url_path(resource, namespace))
         .patch(name, &parameters, &Patch::Apply(object))
-        .map_err(kube::Error::BuildRequest)?;
+        .map_err(kube::Error::BuildRequest)?
+        .map(yaml_safe);
     client.request(request).await
 }
 

@@ -1,5 +1,7 @@
 //! What is sent for an object, as plain JSON. Pure.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -217,5 +219,44 @@ fn carry_service(object: &mut Value, live: &Value) {
         if let Some(live) = same {
             carry(port, live, &["nodePort"]);
         }
+    }
+}
+
+/// The body of an apply: the API server reads it as YAML 1.1, in which some signs that JSON leaves as they are break a
+/// line, so that blanks beside them are lost, or may not stand at all. They only ever stand within strings, where an
+/// escape means the same.
+pub fn yaml_safe(body: Vec<u8>) -> Vec<u8> {
+    let is_unsafe = |sign: char| {
+        matches!(sign, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    match std::str::from_utf8(&body) {
+        Ok(text) if text.contains(is_unsafe) => {
+            let mut safe = String::with_capacity(body.len());
+            for sign in text.chars() {
+                if is_unsafe(sign) {
+                    let _ = write!(safe, "\\u{:04x}", u32::from(sign));
+                } else {
+                    safe.push(sign);
+                }
+            }
+            safe.into_bytes()
+        }
+        _ => body,
+    }
+}
+
+#[cfg(test)]
+mod yaml_tests {
+    use super::*;
+
+    #[test]
+    fn signs_that_yaml_breaks_lines_at_are_escaped() {
+        let object = json!({"a": "ü \u{2028} 🦀 \u{2029} \u{85} \u{7f} \u{feff}", "b\u{2028}": "<&> \n"});
+        let body = yaml_safe(serde_json::to_vec(&object).unwrap());
+        let text = String::from_utf8(body.clone()).unwrap();
+        assert!(text.contains("ü \\u2028 🦀 \\u2029 \\u0085 \\u007f \\ufeff"), "{text}");
+        assert_eq!(serde_json::from_slice::<Value>(&body).unwrap(), object);
+        let plain = serde_json::to_vec(&json!({"a": "ü 🦀"})).unwrap();
+        assert_eq!(yaml_safe(plain.clone()), plain);
     }
 }

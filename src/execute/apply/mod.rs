@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::plan::fields::{FieldSet, Rewrite, dropped, entries, merged, removals, rewrite, writer_of};
 use crate::preflight::dry_run;
 
+pub use body::yaml_safe;
 pub use error::{ApplyError, Cause};
 pub use write::{apply, delete, replace};
 

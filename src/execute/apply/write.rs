@@ -118,7 +118,8 @@ async fn send_apply(
     loop {
         let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
             .patch(target.name, &parameters, &Patch::Apply(&object))
-            .map_err(kube::Error::BuildRequest)?;
+            .map_err(kube::Error::BuildRequest)?
+            .map(body::yaml_safe);
         match client.request(request).await {
             Ok(stored) => return Ok(stored),
             Err(error) => match fitted(&object, &error) {

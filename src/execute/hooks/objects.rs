@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::error::RoomProblem;
 use super::{ApplyMethod, EventHook, HookProblem, Run, RunKind, Runner, field};
 use crate::event::{EventKind, ObjectReference};
+use crate::execute::apply::yaml_safe;
 use crate::helm::hooks::BEFORE_CREATION;
 use crate::wait::redaction::redact;
 
@@ -200,7 +201,10 @@ impl Runner<'_> {
         match self.method {
             ApplyMethod::ServerSide => {
                 let parameters = PatchParams { field_manager: manager, ..PatchParams::default() };
-                api.patch(name, &parameters.validation_strict(), &Patch::Apply(body)).await
+                let parameters = parameters.validation_strict();
+                let request = Request::new(api.resource_url()).patch(name, &parameters, &Patch::Apply(body));
+                let request = request.map_err(Error::BuildRequest)?.map(yaml_safe);
+                self.context.client.request(request).await
             }
             ApplyMethod::ClientSide => {
                 let parameters = PostParams { field_manager: manager, ..PostParams::default() };
