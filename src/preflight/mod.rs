@@ -110,23 +110,28 @@ fn target_pod(planned: &WorkloadPlan, workload: &Workload) -> Value {
             container["image"] = json!(change.to.to_string());
         }
     }
+    pod_from(&template, &planned.workload.name, &workload.object)
+}
+
+/// A pod as a workload's controller would make it from a template; `object` is the workload.
+fn pod_from(template: &Value, name: &str, object: &Value) -> Value {
     let mut metadata =
         template.get("metadata").filter(|metadata| metadata.is_object()).cloned().unwrap_or(json!({}));
-    metadata["generateName"] = json!(format!("{}-", planned.workload.name));
+    metadata["generateName"] = json!(format!("{name}-"));
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.remove("name");
         metadata.remove("creationTimestamp");
     }
     let mut spec = template["spec"].clone();
-    add_claims(&mut spec, workload);
+    add_claims(&mut spec, name, object);
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 }
 
 /// A StatefulSet's controller gives every pod a volume for each claim template; the pod template has none.
-fn add_claims(pod_spec: &mut Value, workload: &Workload) {
-    let templates = workload.object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+fn add_claims(pod_spec: &mut Value, workload: &str, object: &Value) {
+    let templates = object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
     for name in templates.into_iter().flatten().filter_map(|template| template.pointer("/metadata/name")) {
-        let claim = format!("{}-{}-0", name.as_str().unwrap_or_default(), workload.reference.name);
+        let claim = format!("{}-{workload}-0", name.as_str().unwrap_or_default());
         let volume = json!({"name": name, "persistentVolumeClaim": {"claimName": claim}});
         match pod_spec.get_mut("volumes").and_then(Value::as_array_mut) {
             Some(volumes) => volumes.push(volume),

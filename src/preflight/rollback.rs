@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use serde_json::Value;
 
-use super::{TIME_BOX, dry_run, may_not, owners};
+use super::{TIME_BOX, dry_run, may_not, owners, pod_from};
 use crate::context::Context;
 use crate::discover::rollback::RollbackSnapshot;
 use crate::event::{Check, Finding, FindingStatus};
@@ -14,6 +15,7 @@ use crate::helm::storage::Driver;
 use crate::plan::rollback::forecast::{Answer, Forecast};
 use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::rollback::{Action, ObjectStep, RollbackPlan};
+use crate::workload::WorkloadKind;
 
 /// Asks the server what it would make of every object that the plan writes.
 pub async fn forecast(context: &Context, snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Forecast {
@@ -91,7 +93,12 @@ pub async fn findings(
 ) -> Vec<Finding> {
     let mut findings = plan.findings.clone();
     findings.extend(owners::of_owners(&snapshot.owners));
-    findings.extend(permissions(context, plan, snapshot, records).await);
+    let (permissions, pods) = futures::join!(
+        permissions(context, plan, snapshot, records),
+        pods(context, snapshot, plan, forecast)
+    );
+    findings.extend(permissions);
+    findings.extend(pods);
     let mut accepted = 0;
     for (key, answer) in &forecast.answers {
         match answer {
@@ -116,6 +123,81 @@ pub async fn findings(
         });
     }
     findings
+}
+
+/// Asks about a pod of every workload whose pods will be replaced: quotas and Pod security refuse pods, not workloads.
+async fn pods(
+    context: &Context,
+    snapshot: &RollbackSnapshot,
+    plan: &RollbackPlan,
+    forecast: &Forecast,
+) -> Vec<Finding> {
+    let asked = plan.objects.iter().filter_map(|step| {
+        let workload = step.workload().filter(|workload| workload.kind != WorkloadKind::CronJob)?;
+        let after = forecast.after(&step.key)?;
+        let template = after.pointer(workload.kind.template_pointer())?;
+        let found = snapshot.objects.iter().find(|found| found.history.key == step.key)?;
+        let before = found.live.as_ref().and_then(|live| live.pointer(workload.kind.template_pointer()));
+        let has_pods = after.pointer("/spec/replicas").and_then(Value::as_i64) != Some(0);
+        (has_pods && before != Some(template)).then(|| {
+            let pod = pod_from(template, &workload.name, after);
+            async move { (workload.clone(), create_pod(context, &workload.namespace, pod).await) }
+        })
+    });
+    let answers = join_all(asked).await;
+    let total = answers.len();
+    let mut findings: Vec<Finding> = answers
+        .into_iter()
+        .filter_map(|(workload, answer)| {
+            let (status, message, hint) = answer?;
+            let subject = workload.to_string();
+            Some(Finding { check: Check::Quota, subject, status, message, hint: hint.to_owned() })
+        })
+        .collect();
+    let accepted = total - findings.len();
+    if accepted > 0 {
+        findings.push(Finding {
+            check: Check::Quota,
+            subject: format!("pods of {accepted} workloads"),
+            status: FindingStatus::Pass,
+            message: "the server accepts the pods".to_owned(),
+            hint: String::new(),
+        });
+    }
+    findings
+}
+
+/// What is wrong with a pod, if anything: status, message, hint.
+async fn create_pod(
+    context: &Context,
+    namespace: &str,
+    pod: Value,
+) -> Option<(FindingStatus, String, &'static str)> {
+    match tokio::time::timeout(TIME_BOX, dry_run::create_pod(&context.client, namespace, pod)).await {
+        Ok(Ok(())) => None,
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 && may_not(&status.message) => Some((
+            FindingStatus::Unknown,
+            "not allowed to ask the server about pods".to_owned(),
+            "the right to create pods would let the server be asked beforehand",
+        )),
+        Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) && status.code != 429 => {
+            Some((
+                FindingStatus::Fail,
+                format!("the server refuses its pods: {}", status.message),
+                "raise the quota or loosen the rule, or go on with --skip-preflight",
+            ))
+        }
+        Ok(Err(error)) => Some((
+            FindingStatus::Unknown,
+            format!("the server could not be asked about its pods: {error}"),
+            "",
+        )),
+        Err(_) => Some((
+            FindingStatus::Unknown,
+            format!("the API server did not answer within {} s", TIME_BOX.as_secs()),
+            "",
+        )),
+    }
 }
 
 fn refused(key: &ObjectKey, why: &str) -> Finding {

@@ -372,3 +372,19 @@ fn what_an_interrupted_emergency_stopped_is_started_again() {
     crate::restoration::assert_no_manager_of_ours(&test.cluster, &run);
     assert_eq!(release.newest(), (3, "deployed".to_owned()));
 }
+
+#[test]
+fn nothing_is_written_for_pods_that_the_server_refuses() {
+    let Some(test) = Test::begin() else { return };
+    let release = broken(&test, Helm::Four);
+    test.cluster.kubectl(&[
+        "label",
+        "namespace",
+        test.namespace(),
+        "pod-security.kubernetes.io/enforce=restricted",
+    ]);
+    let run = to(&test, &[]).expect(3);
+    assert_eq!(run.json()["requests"]["writes"], 0, "{run}");
+    assert!(run.json()["preflight"].to_string().contains("PodSecurity"), "{run}");
+    assert_eq!(release.newest(), (2, "deployed".to_owned()));
+}

@@ -32,7 +32,8 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    fn after(&self, key: &ObjectKey) -> Option<&Value> {
+    /// The object as it will be, where the server said so.
+    pub fn after(&self, key: &ObjectKey) -> Option<&Value> {
         self.answers.iter().find(|(found, _)| found == key).and_then(|(_, answer)| match answer {
             Answer::After(after) => Some(after),
             Answer::Refused(_) | Answer::Unknown(_) => None,
