@@ -2,7 +2,7 @@
 
 use super::{Entry, Request, StatusChange};
 use crate::helm::status::Status;
-use crate::reconcile::{failed_description, shorten};
+use crate::reconcile::{DESCRIPTION_PREFIX, failed_description, shorten};
 
 /// The revision that is to say `deployed` in the end; `None` where nothing proves any to be.
 pub(super) fn keeper(entries: &[Entry<'_>]) -> Option<u64> {
@@ -11,9 +11,12 @@ pub(super) fn keeper(entries: &[Entry<'_>]) -> Option<u64> {
         return None;
     }
     let deployed: Vec<&Entry<'_>> = entries.iter().filter(|entry| entry.status == Status::Deployed).collect();
-    // An operation of ours describes nothing until it ends; an install is complete only when Helm says so.
-    let may_be_complete = matches!(newest.status, Status::PendingUpgrade | Status::PendingRollback)
-        && newest.meta.operation.is_none();
+    // An emergency of ours describes nothing until it ends, a rollback of ours its target from the start; an install is
+    // complete only when Helm says so.
+    let is_placeholder =
+        newest.meta.operation.is_some() && newest.description().starts_with(DESCRIPTION_PREFIX);
+    let may_be_complete =
+        matches!(newest.status, Status::PendingUpgrade | Status::PendingRollback) && !is_placeholder;
     let is_proved = deployed.iter().any(|entry| entry.agreement.is_whole());
     if may_be_complete && newest.agreement.is_ready() && !is_proved {
         return Some(newest.revision());

@@ -135,7 +135,12 @@ fn install(image: &'static str) -> Given {
     given("pending-install", image, image)
 }
 
-fn ours(image: &'static str) -> Given {
+fn our_emergency(image: &'static str) -> Given {
+    let description = "kubectl-rollback emergency to tag b (from=1, operation cd34)";
+    Given { description, ..our_rollback(image) }
+}
+
+fn our_rollback(image: &'static str) -> Given {
     Given { operation: Some("cd34"), ..rollback(image) }
 }
 
@@ -177,7 +182,13 @@ fn killed_operations() -> Vec<Accident> {
             "2 deployed, 3 failed",
         ),
         ("no deployed one, nothing agrees", vec![good("a"), good("b"), pending("c")], ["c", "b"], "3 failed"),
-        ("ours describes nothing", vec![deployed("a"), ours("b")], ["b", "b"], "2 failed"),
+        ("an emergency describes nothing", vec![deployed("a"), our_emergency("b")], ["b", "b"], "2 failed"),
+        (
+            "a rollback of ours that was complete",
+            vec![good("a"), deployed("b"), our_rollback("a")],
+            ["a", "a"],
+            "3 deployed, 2 superseded",
+        ),
         ("an install is never called complete", vec![install("a")], ["a", "a"], "1 failed"),
         ("an install that never got anywhere", vec![install("a")], ["", ""], "1 failed"),
         (
