@@ -153,28 +153,28 @@ mod tests {
         differences(&picture(left), &picture(right)).into_iter().map(|found| found.path).collect()
     }
 
-    fn deployment(containers: Value) -> Value {
+    fn deployment(containers: &Value) -> Value {
         json!({"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": containers}}}})
     }
 
     #[test]
     fn order_of_named_things_does_not_matter_but_their_content_does() {
         let (a, b) = (json!({"name": "a", "image": "x"}), json!({"name": "b", "image": "y"}));
-        assert_eq!(paths(deployment(json!([a, b])), deployment(json!([b, a]))), [""; 0]);
+        assert_eq!(paths(deployment(&json!([a, b])), deployment(&json!([b, a]))), [""; 0]);
         let c = json!({"name": "b", "image": "z"});
         assert_eq!(
-            paths(deployment(json!([a, b])), deployment(json!([a, c]))),
+            paths(deployment(&json!([a, b])), deployment(&json!([a, c]))),
             ["Deployment/web spec.template.spec.containers[b].image"]
         );
         assert_eq!(
-            paths(deployment(json!([a, b])), deployment(json!([a]))),
+            paths(deployment(&json!([a, b])), deployment(&json!([a]))),
             ["Deployment/web spec.template.spec.containers[b]"]
         );
     }
 
     #[test]
     fn order_of_arguments_matters() {
-        let with = |arguments: Value| deployment(json!([{"name": "a", "args": arguments}]));
+        let with = |arguments: Value| deployment(&json!([{"name": "a", "args": arguments}]));
         assert_eq!(
             paths(with(json!(["x", "y"])), with(json!(["y", "x"]))),
             ["Deployment/web spec.template.spec.containers[a].args"]

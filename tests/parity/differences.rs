@@ -1,6 +1,7 @@
 //! Where we differ from Helm on purpose: the list from which `docs/parity.md` is made; nothing else may differ.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// One deliberate difference.
 pub struct Difference {
@@ -199,7 +200,8 @@ fn document() -> String {
         let mut tests = shown.get(name).cloned().unwrap_or_default();
         tests.extend(bugs.iter().map(|test| format!("bugs::{test}")));
         let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
-        text += &format!(
+        let _ = write!(
+            text,
             "\n## {name}\n\nWhen {when}.\n\n- Helm: {helm}.\n- Ours: {ours}.\n- Why: {why}.\n- Shown by {}.\n",
             tests.join(", ")
         );

@@ -211,7 +211,7 @@ fn normalise_spec(kind: &str, spec: &mut Map<String, Value>) {
     if let Some(time) = own.pointer_mut(restarted) {
         *time = json!("TIME");
     }
-    *spec = own.as_object().unwrap().clone();
+    spec.clone_from(own.as_object().unwrap());
 }
 
 /// The fields whose items are known by a key, and the key. Others are compared as they stand.

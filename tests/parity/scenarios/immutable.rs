@@ -37,33 +37,33 @@ fn bound(role: &str) -> String {
 }
 
 /// A kind of object that is replaced by hand in between, since no upgrade could have changed it either.
-fn replaced(side: &crate::side::Side, old: String, object: &str, new: String) {
-    side.install(config_map("a", "1") + &old);
+fn replaced(side: &crate::side::Side, old: &str, object: &str, new: &str) {
+    side.install(config_map("a", "1") + old);
     side.kubectl(&["delete", object]);
-    side.upgrade(config_map("a", "2") + &new);
+    side.upgrade(config_map("a", "2") + new);
 }
 
 scenarios! {
     selector_of_a_deployment [helm_3 helm_4 helm_4_client_side] {
-        state: |side| replaced(side, web("good-1"), "deployment/web", web("good-2").replace("app: web", "app: other")),
+        state: |side| replaced(side, &web("good-1"), "deployment/web", &web("good-2").replace("app: web", "app: other")),
         expected: &[
             Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["ConfigMap/a data.value", "record 2 status", "record 3"] },
         ],
     }
     volume_claims_of_a_stateful_set [helm_3 helm_4] {
-        state: |side| replaced(side, stateful_set("1Mi"), "statefulset/store", stateful_set("2Mi")),
+        state: |side| replaced(side, &stateful_set("1Mi"), "statefulset/store", &stateful_set("2Mi")),
         expected: &[
             Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["ConfigMap/a data.value", "record 2 status", "record 3"] },
         ],
     }
     size_of_a_claim [helm_3 helm_4] {
-        state: |side| replaced(side, claim("1Mi"), "pvc/data", claim("2Mi")),
+        state: |side| replaced(side, &claim("1Mi"), "pvc/data", &claim("2Mi")),
         expected: &[
             Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["ConfigMap/a data.value", "record 2 status", "record 3"] },
         ],
     }
     role_of_a_binding [helm_3 helm_4] {
-        state: |side| replaced(side, bound("old"), "rolebinding/worker", bound("new")),
+        state: |side| replaced(side, &bound("old"), "rolebinding/worker", &bound("new")),
         expected: &[
             Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["ConfigMap/a data.value", "record 2 status", "record 3"] },
         ],
@@ -71,7 +71,7 @@ scenarios! {
     immutable_config_map [helm_3 helm_4] {
         state: |side| {
             let frozen = |value: &str| config_map("frozen", value).replace("\ndata:", "\nimmutable: true\ndata:");
-            replaced(side, frozen("1"), "configmap/frozen", frozen("2"));
+            replaced(side, &frozen("1"), "configmap/frozen", &frozen("2"));
         },
         expected: &[
             Expected { modes: EVERY, why: "refused-before-the-first-write", paths: &["ConfigMap/a data.value", "record 2 status", "record 3"] },

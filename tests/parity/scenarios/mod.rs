@@ -51,7 +51,7 @@ pub fn all() -> Vec<(String, &'static Scenario)> {
 /// A Deployment `web` of one container whose image is `good-1` or so.
 pub fn web(tag: &str) -> String {
     format!(
-        r#"
+        r"
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -69,7 +69,7 @@ spec:
         - name: web
           image: ghcr.io/acme/web:{tag}
 ---
-"#
+"
     )
 }
 

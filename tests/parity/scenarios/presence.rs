@@ -1,5 +1,7 @@
 //! Objects that come, go, move or are kept from one revision to the next.
 
+use std::fmt::Write as _;
+
 use super::*;
 
 const KEEP: &str = "helm.sh/resource-policy: keep";
@@ -18,7 +20,8 @@ fn autoscaler(version: &str, maximum: u32) -> String {
 fn list(kind: &str, names: &[&str]) -> String {
     let mut text = format!("apiVersion: v1\nkind: {kind}\nitems:\n");
     for name in names {
-        text += &format!(
+        let _ = write!(
+            text,
             "  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {{name: {name}}}\n    data: {{list: \"{}\"}}\n",
             names.len()
         );
