@@ -133,9 +133,9 @@ pub const KNOWN: &[Difference] = &[
     Difference {
         name: "service-account-is-removed",
         when: "`serviceAccountName` is in the newer manifest only",
-        helm: "merging in the client it leaves the newer account, because the server had copied the name to `serviceAccount`",
+        helm: "leaves the newer account, with both ways of applying: the server has copied the name to the deprecated `serviceAccount`, and copies it back",
         ours: "removes both",
-        why: "the target ran under the default account; Helm 4 on the server does the same",
+        why: "the target ran under the default account; pods must not keep the rights of another one",
         bugs: &[],
     },
     Difference {

@@ -241,7 +241,7 @@ scenarios! {
         },
         then: Some(|side| side.upgrade(EVERYTHING_NEW)),
         expected: &[
-            Expected { modes: CLIENT_SIDE, why: "service-account-is-removed", paths: &["Deployment/web spec.template.spec.serviceAccount*"] },
+            Expected { modes: EVERY, why: "service-account-is-removed", paths: &["Deployment/web spec.template.spec.serviceAccount*"] },
         ],
     }
     deployment_everything_forwards [helm_3 helm_4] {
