@@ -11,6 +11,7 @@ use crate::plan::repair::{self, RepairPlan, Request};
 use crate::preflight;
 use crate::report::ReleaseResult;
 use crate::ui;
+use crate::words::counted;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion, Failure> {
@@ -85,7 +86,14 @@ async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
             Ok(snapshot) => {
                 let release = snapshot.release.as_ref().or(snapshot.damaged.as_ref());
                 let records = release.map_or(0, |release| release.metas.len());
-                (StageStatus::Done, format!("{records} records, {} workloads", snapshot.workloads.len()))
+                (
+                    StageStatus::Done,
+                    format!(
+                        "{}, {}",
+                        counted(records, "record"),
+                        counted(snapshot.workloads.len(), "workload")
+                    ),
+                )
             }
             Err(error) => (StageStatus::Failed, error.to_string()),
         };

@@ -86,8 +86,13 @@ pub enum RollbackError {
     #[error(transparent)]
     Records(#[from] StorageError),
     /// The default has nothing to do.
-    #[error("{0}")]
-    NothingToDo(NothingToDo),
+    #[error("{nothing}")]
+    NothingToDo {
+        /// The release.
+        name: String,
+        /// Why.
+        nothing: NothingToDo,
+    },
     /// The revision is not stored.
     #[error("release {name} has no revision {revision}; stored: {}", numbers(stored))]
     NoSuchRevision {
@@ -343,7 +348,10 @@ async fn search(
         records.push(stored);
         match &mut last_good {
             None if wanted.is_default() => {
-                last_good = Some(LastGood::begin(&facts).map_err(RollbackError::NothingToDo)?);
+                last_good = Some(
+                    LastGood::begin(&facts)
+                        .map_err(|nothing| RollbackError::NothingToDo { name: name.to_owned(), nothing })?,
+                );
             }
             None => last_good = Some(LastGood::below(&facts)),
             Some(search) => {

@@ -21,6 +21,7 @@ use crate::event::{EventKind, ObjectReference, Phase, StageStatus};
 use crate::plan::rollback::objects::{self, ObjectKey};
 use crate::plan::rollback::{Action, HOOK_EVENTS, ObjectStep, RollbackPlan};
 use crate::wait::{WaitEnd, WaitedWorkload};
+use crate::words::counted;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// How often a deletion looks again at an object that changes meanwhile.
@@ -161,7 +162,7 @@ async fn carry_out(
             .count();
         let of = execution.objects.len();
         let (status, message) = match &answer {
-            Ok(_) => (StageStatus::Done, format!("{changed} of {of} objects changed")),
+            Ok(_) => (StageStatus::Done, format!("{changed} of {} changed", counted(of, "object"))),
             Err(fault) => (StageStatus::Failed, reason(fault)),
         };
         (answer, status, message)

@@ -14,6 +14,7 @@ use crate::helm::storage::Driver;
 use crate::plan::rollback::forecast::{Answer, Forecast};
 use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::rollback::{Action, ObjectStep, RollbackPlan};
+use crate::words::counted;
 
 /// Asks the server what it would make of every object that the plan writes.
 pub async fn forecast(context: &Context, snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Forecast {
@@ -109,7 +110,7 @@ pub async fn findings(
     if accepted > 0 {
         findings.push(Finding {
             check: Check::Api,
-            subject: format!("{accepted} objects"),
+            subject: counted(accepted, "object"),
             status: FindingStatus::Pass,
             message: "the server accepts the writes".to_owned(),
             hint: String::new(),
@@ -190,7 +191,7 @@ async fn permissions(
     if allowed > 0 {
         findings.push(Finding {
             check: Check::Permission,
-            subject: format!("{allowed} rights"),
+            subject: counted(allowed, "right"),
             status: FindingStatus::Pass,
             message: "allowed".to_owned(),
             hint: String::new(),
