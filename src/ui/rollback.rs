@@ -57,6 +57,10 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
         plan.target_revision,
         describe(&snapshot.target.record, *now)
     );
+    if let Some(doubt) = &snapshot.choice.doubt {
+        let line = format!("revision {} may be a bad target: {doubt}", plan.target_revision);
+        let _ = writeln!(text, "          {}", printer.caution(&line));
+    }
     for (revision, reason) in &snapshot.choice.skipped {
         let _ = writeln!(text, "          revision {revision} is passed over: {reason}");
     }
