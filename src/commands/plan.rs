@@ -29,7 +29,7 @@ pub async fn run(session: &Session, arguments: &PlanArgs) -> Result<Conclusion, 
     if let Some(path) = &arguments.save {
         let json = serde_json::to_string_pretty(&saved).map_err(anyhow::Error::from)?;
         std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
-        text.push_str(&format!("\nsaved; carry it out with: kubectl rollback to --plan {}", path.display()));
+        text.push_str(&format!("\nsaved to {}", path.display()));
         conclusion.document.next.push(format!("kubectl rollback to --plan {}", path.display()));
     }
     conclusion.text = text.trim_end().to_owned();

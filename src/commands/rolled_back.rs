@@ -130,7 +130,7 @@ impl Report<'_> {
         };
         let plan = &self.look.plan;
         let text = format!(
-            "{}: revision {} would come back as revision {}: {} (dry run, nothing was changed)",
+            "{}: revision {} would come back as revision {}, {} (dry run, nothing was changed)",
             plan.release,
             plan.target_revision,
             plan.new_revision,
@@ -217,11 +217,11 @@ impl Report<'_> {
         let plan = &self.look.plan;
         let (name, namespace) = (&plan.release, &plan.namespace);
         match fault {
-            Fault::NotReady { end: WaitEnd::NotReady, .. } if self.look.snapshot.choice.named => {
+            Fault::NotReady { end: WaitEnd::NotReady, .. } if self.look.snapshot.choice.doubt.is_some() => {
                 format!("kubectl rollback to {name} -n {namespace}   # the last good revision in its place")
             }
             Fault::NotReady { end: WaitEnd::NotReady, .. } => {
-                format!("kubectl rollback history {name} -n {namespace}   # and name an earlier revision")
+                format!("kubectl rollback history {name} -n {namespace}   # and name another revision")
             }
             _ => format!(
                 "kubectl rollback to {name} {} -n {namespace}   # the same again",

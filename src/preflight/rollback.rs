@@ -58,7 +58,10 @@ async fn ask(
         Ok(Err(error)) if is_about_its_namespace(snapshot, plan_namespace(step), &error) => {
             Answer::Unknown("its namespace does not exist yet".to_owned())
         }
-        Ok(Err(error)) if error.is_refusal() => Answer::Refused(error.to_string()),
+        Ok(Err(error)) if error.is_refusal() => {
+            let why = error.to_string();
+            Answer::Refused(why.strip_prefix("the server refuses it: ").unwrap_or(&why).to_owned())
+        }
         Ok(Err(error)) => Answer::Unknown(error.to_string()),
         Err(_) => Answer::Unknown(format!("the API server did not answer within {} s", TIME_BOX.as_secs())),
     };
@@ -97,7 +100,7 @@ pub async fn findings(
     for (key, answer) in &forecast.answers {
         match answer {
             Answer::After(_) => accepted += 1,
-            Answer::Refused(why) => findings.push(refused(key, why)),
+            Answer::Refused(why) => findings.push(refused(plan, key, why)),
             Answer::Unknown(why) => findings.push(Finding {
                 check: Check::Api,
                 subject: key.to_string(),
@@ -119,12 +122,15 @@ pub async fn findings(
     findings
 }
 
-fn refused(key: &ObjectKey, why: &str) -> Finding {
+fn refused(plan: &RollbackPlan, key: &ObjectKey, why: &str) -> Finding {
     let is_permission = may_not(why);
     let hint = if is_permission {
         format!("ask for the right to patch and create {} in this namespace", key.kind)
     } else {
-        "delete the object so that the rollback makes it anew, choose another revision, or bring only the images back with emergency --to-revision".to_owned()
+        format!(
+            "delete the object, so that the rollback makes it anew; or bring back only the images: kubectl rollback emergency {} -n {} --to-revision {}",
+            plan.release, plan.namespace, plan.target_revision
+        )
     };
     Finding {
         check: if is_permission { Check::Permission } else { Check::Api },

@@ -10,10 +10,10 @@ use super::diff::{Detail, diff_summary, diff_text};
 use super::plan::checks;
 use super::repair::age;
 use crate::discover::rollback::RollbackSnapshot;
-use crate::event::Finding;
+use crate::event::{Finding, FindingStatus};
 use crate::helm::record::Record;
 use crate::plan::rollback::RollbackPlan;
-use crate::plan::rollback::forecast::ObjectDiff;
+use crate::plan::rollback::forecast::{ObjectChange, ObjectDiff};
 
 /// Fields an object that the screen shows; `diff` shows them all.
 const FIELDS: usize = 6;
@@ -44,16 +44,17 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
     let _ = writeln!(text, "{title}  {}   context {context}   namespace {}", plan.release, plan.namespace);
     let why = if snapshot.choice.named { "as asked for" } else { "the last good one" };
     let width = plan.current_status.len().max(why.len());
+    let digits = plan.new_revision.to_string().len();
     let _ = writeln!(
         text,
-        "  now     revision {}  {:width$}  {}",
+        "  now     revision {:<digits$}  {:width$}  {}",
         plan.current_revision,
         plan.current_status,
         describe(&snapshot.current.record, *now)
     );
     let _ = writeln!(
         text,
-        "  target  revision {}  {why:width$}  {}",
+        "  target  revision {:<digits$}  {why:width$}  {}",
         plan.target_revision,
         describe(&snapshot.target.record, *now)
     );
@@ -75,7 +76,7 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
             ),
         };
     }
-    let _ = writeln!(text, "  result  revision {}  «{}»", plan.new_revision, plan.description);
+    let _ = writeln!(text, "  result  revision {:<digits$}  «{}»", plan.new_revision, plan.description);
     let _ = writeln!(text, "\n  {}", diff_summary(differences));
     let detail = Detail { fields: FIELDS, context_lines: None };
     for line in diff_text(printer, differences, detail).lines() {
@@ -105,7 +106,14 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
         text,
         "\n  Not touched: databases, data on volumes, and fields that only others have set on these objects."
     );
-    checks(&mut text, printer, findings);
+    // What stays, and why, stands among the objects already.
+    let is_told = |finding: &Finding| {
+        let is_kept =
+            |diff: &ObjectDiff| diff.change == ObjectChange::Kept && diff.key.to_string() == finding.subject;
+        finding.status == FindingStatus::Warn && differences.iter().any(is_kept)
+    };
+    let findings: Vec<Finding> = findings.iter().filter(|finding| !is_told(finding)).cloned().collect();
+    checks(&mut text, printer, &findings);
     text
 }
 
