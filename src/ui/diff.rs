@@ -125,14 +125,13 @@ fn on_one_line(field: &FieldChange) -> Option<String> {
         return Some("another value (hidden)".to_owned());
     }
     let (before, after) = (shown(&field.before), shown(&field.after));
+    let is_image = field.path.rsplit('.').next() == Some("image");
     let change = match (&field.before, &field.after) {
-        (Value::String(before), Value::String(after)) if field.path.ends_with(".image") => {
-            image_change(before, after)
-        }
+        (Value::String(before), Value::String(after)) if is_image => image_change(before, after),
         _ => format!("{before} → {after}"),
     };
     let is_long = change.contains('\n') || change.chars().count() > LONGEST_CHANGE;
-    (!is_long || field.path.ends_with(".image")).then_some(change)
+    (!is_long || is_image).then_some(change)
 }
 
 /// A value as lines: nothing as none, text bare, the rest as YAML.
