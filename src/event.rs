@@ -58,6 +58,9 @@ pub enum EventKind {
         elapsed_ms: u64,
         /// A short sentence for people.
         message: String,
+        /// How many workloads the phase is about, where its progress is reported for each.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<usize>,
     },
     /// Something was written to the cluster.
     Change {

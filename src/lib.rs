@@ -27,4 +27,5 @@ pub mod registry;
 pub mod report;
 pub mod ui;
 pub mod wait;
+pub mod words;
 pub mod workload;

@@ -68,6 +68,7 @@ fn arguments(line: &str) -> Vec<OsString> {
         "SHELL" => "bash".to_owned(),
         "SELECTOR" => "app=web".to_owned(),
         "KIND/NAME" => "deploy/web".to_owned(),
+        "[REVISION]" => "5".to_owned(),
         word => word.replace("sha256:…", &format!("sha256:{}", "a".repeat(64))),
     };
     ["kubectl-rollback".to_owned()]

@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::plan::emergency::{self, Request};
 use crate::plan::question::{PlanError, Question};
 use crate::ui;
+use crate::words::counted;
 use crate::workload::WorkloadRef;
 
 /// Plans, asking the operator what only they can decide.
@@ -17,7 +18,9 @@ pub async fn decide(session: &Session, request: &mut Request, snapshot: &Snapsho
         let answer = phase(context, Phase::Plan, "deciding what to do", async {
             let answer = emergency::plan(request, snapshot);
             let (status, message) = match &answer {
-                Ok(plan) => (StageStatus::Done, format!("{} workloads to write", plan.workloads.len())),
+                Ok(plan) => {
+                    (StageStatus::Done, format!("{} to write", counted(plan.workloads.len(), "workload")))
+                }
                 Err(PlanError::Questions(questions)) => {
                     (StageStatus::Failed, format!("{} open questions", questions.len()))
                 }

@@ -35,6 +35,13 @@ pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, 
     }
     let detail = Detail { fields: usize::MAX, context_lines: Some(arguments.context_lines) };
     let text = ui::diff_text(session.printer(), &look.differences, detail);
+    let choice = if look.snapshot.choice.named { "as asked for" } else { "the last good one" };
+    session.printer().talk(&format!(
+        "{}: what runs against revision {}, {choice}; {}",
+        look.plan.release,
+        look.plan.target_revision,
+        ui::diff_summary(&look.differences)
+    ));
     let own = json!({
         "apiVersion": API_VERSION,
         "kind": "Diff",

@@ -18,6 +18,7 @@ use crate::plan::{Plan, swaps};
 use crate::preflight;
 use crate::ui;
 use crate::wait::WaitEnd;
+use crate::words::counted;
 use crate::workload::WorkloadKind;
 
 /// Runs the command.
@@ -125,7 +126,7 @@ fn request_of(arguments: &EmergencyArgs, scope: &Scope) -> Request {
 async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
     let context = &session.context;
     phase(context, Phase::Discover, "reading the cluster", async {
-        let answer = discover::run(context, scope, session.driver).await;
+        let answer = Box::pin(discover::run(context, scope, session.driver)).await;
         let (status, message) = match &answer {
             Ok(snapshot) => {
                 let name = snapshot
@@ -133,7 +134,7 @@ async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
                     .as_ref()
                     .map(|name| format!("release {name}, "))
                     .unwrap_or_default();
-                (StageStatus::Done, format!("{name}{} workloads", snapshot.workloads.len()))
+                (StageStatus::Done, format!("{name}{}", counted(snapshot.workloads.len(), "workload")))
             }
             Err(error) => (StageStatus::Failed, error.to_string()),
         };
@@ -161,7 +162,7 @@ async fn ask_the_server(
         }
         let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
         let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
-        let message = format!("{} checks, {failed} failed", findings.len());
+        let message = format!("{}, {failed} failed", counted(findings.len(), "check"));
         (findings, status, message)
     })
     .await)

@@ -15,6 +15,7 @@ use crate::report::{
 };
 use crate::ui::failure_block;
 use crate::wait::readiness;
+use crate::words::counted;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// What a result is made from.
@@ -99,9 +100,9 @@ impl Facts<'_> {
             (Outcome::Planned, ExitCode::Success)
         };
         let text = format!(
-            "{}: {} workloads would go to {} (dry run, nothing was changed)",
+            "{}: {} would go to {} (dry run, nothing was changed)",
             self.subject(),
-            self.plan.workloads.len(),
+            counted(self.plan.workloads.len(), "workload"),
             self.plan.target
         );
         self.conclude(self.document(session, outcome, exit), text)
@@ -274,13 +275,14 @@ impl Facts<'_> {
             _ => printer.bad("✘"),
         };
         let readiness = if execution.wait.is_some() {
-            format!("{ready} of {total} workloads ready")
+            format!("{ready} of {} ready", counted(total, "workload"))
         } else {
             "not waited for readiness".to_owned()
         };
         let _ = writeln!(
             text,
-            "{mark} {subject}: {written} workloads written to {}, {readiness}{elapsed}",
+            "{mark} {subject}: {} written to {}, {readiness}{elapsed}",
+            counted(written, "workload"),
             self.plan.target
         );
         for swapped in &execution.workloads {

@@ -13,6 +13,7 @@ use crate::plan::rollback::saved::{self, SavedPlan};
 use crate::plan::rollback::{self as planning, Request, RollbackPlan};
 use crate::preflight;
 use crate::ui::{self, RollbackScreen};
+use crate::words::counted;
 
 /// Which release, which revision, and what else was asked for.
 pub struct Wish {
@@ -116,6 +117,7 @@ impl Look {
             differences: &self.differences,
             findings: &self.findings,
             context: &session.context.context_name,
+            now: session.context.now(),
             title,
         };
         ui::rollback_screen(session.printer(), &screen)
@@ -157,13 +159,14 @@ pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result
 async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failure> {
     let context = &session.context;
     phase(context, Phase::Discover, "reading the cluster", async {
-        let answer =
-            rollback::read(context, wish.release().unwrap_or_default(), &wish.wanted, session.driver).await;
+        let name = wish.release().unwrap_or_default();
+        let answer = Box::pin(rollback::read(context, name, &wish.wanted, session.driver)).await;
         let (status, message) = match &answer {
-            Ok(snapshot) => {
-                (StageStatus::Done, format!("release {}, {} objects", snapshot.name, snapshot.objects.len()))
-            }
-            Err(RollbackError::NothingToDo(_)) => (StageStatus::Done, "nothing to do".to_owned()),
+            Ok(snapshot) => (
+                StageStatus::Done,
+                format!("release {}, {}", snapshot.name, counted(snapshot.objects.len(), "object")),
+            ),
+            Err(RollbackError::NothingToDo { .. }) => (StageStatus::Done, "nothing to do".to_owned()),
             Err(error) => (StageStatus::Failed, error.to_string()),
         };
         (answer, status, message)
@@ -173,14 +176,22 @@ async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failur
 }
 
 fn failure(session: &Session, wish: &Wish, error: RollbackError) -> Failure {
-    let name = wish.release().unwrap_or("RELEASE");
+    let name = match &error {
+        RollbackError::NothingToDo { name, .. }
+        | RollbackError::NoSuchRevision { name, .. }
+        | RollbackError::NothingGood { name, .. }
+        | RollbackError::NotGood { name, .. } => name.clone(),
+        RollbackError::Discover(_) | RollbackError::Records(_) => {
+            wish.release().unwrap_or_default().to_owned()
+        }
+    };
     let namespace = &session.context.namespace;
     let history = format!("kubectl rollback history {name} -n {namespace}");
     match error {
         RollbackError::Discover(error) => error.into(),
         RollbackError::Records(error) => error.into(),
         // Not a failure: what was asked for is the case already.
-        error @ RollbackError::NothingToDo(_) => {
+        error @ RollbackError::NothingToDo { .. } => {
             Failure::new(ExitCode::Success, Outcome::Unchanged, error).hinted(history)
         }
         error @ RollbackError::NoSuchRevision { .. } => {
@@ -223,7 +234,7 @@ async fn ask_the_server(
         }
         let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
         let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
-        let message = format!("{} checks, {failed} failed", findings.len());
+        let message = format!("{}, {failed} failed", counted(findings.len(), "check"));
         ((forecast, findings), status, message)
     })
     .await

@@ -32,7 +32,7 @@ pub async fn run(session: &Session, arguments: &PlanArgs) -> Result<Conclusion, 
         let json = serde_json::to_string_pretty(&saved).map_err(anyhow::Error::from)?;
         std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
         let carry_out = format!("kubectl rollback to --plan {}", path.display());
-        let _ = write!(text, "\nsaved; carry it out with: {carry_out}");
+        let _ = write!(text, "\nsaved to {}", path.display());
         conclusion.document.next.push(carry_out);
     }
     text.trim_end().clone_into(&mut conclusion.text);

@@ -11,6 +11,7 @@ use crate::plan::repair::{self, RepairPlan, Request};
 use crate::preflight;
 use crate::report::ReleaseResult;
 use crate::ui;
+use crate::words::counted;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion, Failure> {
@@ -43,7 +44,7 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
     let findings = if arguments.dry_run == DryRun::Client {
         Vec::new()
     } else {
-        session.unless_interrupted(async { Ok(permission(session).await) }).await?
+        session.unless_interrupted(async { Ok(Box::pin(permission(session)).await) }).await?
     };
     session.show_repair(&plan);
     if let Some(refused) = findings.iter().find(|finding| finding.status == FindingStatus::Fail) {
@@ -80,12 +81,19 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
 async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
     let context = &session.context;
     phase(context, Phase::Discover, "reading the records and what runs", async {
-        let answer = discover::run(context, scope, session.driver).await;
+        let answer = Box::pin(discover::run(context, scope, session.driver)).await;
         let (status, message) = match &answer {
             Ok(snapshot) => {
                 let release = snapshot.release.as_ref().or(snapshot.damaged.as_ref());
                 let records = release.map_or(0, |release| release.metas.len());
-                (StageStatus::Done, format!("{records} records, {} workloads", snapshot.workloads.len()))
+                (
+                    StageStatus::Done,
+                    format!(
+                        "{}, {}",
+                        counted(records, "record"),
+                        counted(snapshot.workloads.len(), "workload")
+                    ),
+                )
             }
             Err(error) => (StageStatus::Failed, error.to_string()),
         };

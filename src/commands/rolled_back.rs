@@ -15,6 +15,7 @@ use crate::report::{
 };
 use crate::ui::{diff_summary, failure_block};
 use crate::wait::WaitEnd;
+use crate::words::counted;
 use crate::workload::{ContainerRef, WorkloadKind, WorkloadRef};
 
 /// What a result is made from.
@@ -129,7 +130,7 @@ impl Report<'_> {
         };
         let plan = &self.look.plan;
         let text = format!(
-            "{}: revision {} would become revision {}: {} (dry run, nothing was changed)",
+            "{}: revision {} would come back as revision {}, {} (dry run, nothing was changed)",
             plan.release,
             plan.target_revision,
             plan.new_revision,
@@ -192,9 +193,9 @@ impl Report<'_> {
         let plan = &self.look.plan;
         let (name, namespace) = (&plan.release, &plan.namespace);
         let mut next = Vec::new();
-        if execution.fault.is_some() {
+        if let Some(fault) = &execution.fault {
             next.push(format!("kubectl rollback status {name} -n {namespace}"));
-            next.push(format!("kubectl rollback to {name} {} -n {namespace}", plan.target_revision));
+            next.push(self.way_on(fault));
         }
         if is_unclosed {
             next.push(format!("kubectl rollback repair {name} -n {namespace}"));
@@ -209,6 +210,24 @@ impl Report<'_> {
             )
         }));
         next
+    }
+
+    /// The command that leads out of a fault: another revision where this one does not run, else the same again.
+    fn way_on(&self, fault: &Fault) -> String {
+        let plan = &self.look.plan;
+        let (name, namespace) = (&plan.release, &plan.namespace);
+        match fault {
+            Fault::NotReady { end: WaitEnd::NotReady, .. } if self.look.snapshot.choice.doubt.is_some() => {
+                format!("kubectl rollback to {name} -n {namespace}   # the last good revision in its place")
+            }
+            Fault::NotReady { end: WaitEnd::NotReady, .. } => {
+                format!("kubectl rollback history {name} -n {namespace}   # and name another revision")
+            }
+            _ => format!(
+                "kubectl rollback to {name} {} -n {namespace}   # the same again",
+                plan.target_revision
+            ),
+        }
     }
 
     fn text(&self, session: &Session, execution: &RollbackExecution, document: &ResultDocument) -> String {
@@ -235,15 +254,18 @@ impl Report<'_> {
             .unwrap_or_default();
         let mark = if execution.fault.is_none() { printer.good("✔") } else { printer.bad("✘") };
         let readiness = match execution.wait {
-            Some(_) => format!("{} of {} workloads ready", execution.ready.len(), plan.waits.len()),
+            Some(_) => {
+                format!("{} of {} ready", execution.ready.len(), counted(plan.waits.len(), "workload"))
+            }
             None => "not waited for readiness".to_owned(),
         };
         let _ = writeln!(
             text,
-            "{mark} {}: back to revision {}: {changed} of {} objects changed, {readiness}{elapsed}",
+            "{mark} {}: {} revision {}, {changed} of {} changed, {readiness}{elapsed}",
             plan.release,
+            if execution.fault.is_none() { "back at" } else { "not back at" },
             plan.target_revision,
-            plan.objects.len()
+            counted(plan.objects.len(), "object")
         );
         for (key, done) in &execution.objects {
             if let Done::Failed(why) = done {
@@ -258,10 +280,12 @@ impl Report<'_> {
                 format!("  Helm revision {new} is deployed")
             }
             (Some(ReleaseResult { new_revision: Some(new), .. }), true) => {
-                format!(
-                    "  Helm revision {new} is failed, and says why; revision {} is as it was",
-                    plan.current_revision
-                )
+                let others = if plan.current_status == "deployed" {
+                    format!("revision {} stays deployed", plan.current_revision)
+                } else {
+                    "the others are as they were".to_owned()
+                };
+                format!("  Helm revision {new} is failed, and says why; {others}")
             }
             _ if !execution.touched_the_cluster() => "  nothing was changed".to_owned(),
             _ => "  Helm's record is still pending".to_owned(),

@@ -182,6 +182,7 @@ fn document(session: &Session, snapshot: &Snapshot) -> StatusDocument {
                 app_version: record.and_then(|record| record.app_version()).map(str::to_owned),
                 updated: record
                     .and_then(super::super::helm::record::Record::last_deployed)
+                    .and_then(|time| time.round(jiff::Unit::Second).ok())
                     .map(|time| time.to_string()),
                 description: record.map_or_else(String::new, |record| record.description().to_owned()),
             })

@@ -105,29 +105,81 @@ fn disown_replicas(entry: &mut Value) {
     entry["fieldsV1"] = fields.into_value();
 }
 
-/// Who beside the release's writer owns fields of a live object's spec, with the names of those fields.
-pub fn foreign_owners(live: &Value) -> Vec<String> {
+/// Who beside the release's writer owns fields of a live object that a target does not set, with the names of those fields:
+/// they stay. `keeps_replicas` says that the number of pods stays although the target renders one.
+pub fn foreign_owners(live: &Value, target: Option<&Value>, keeps_replicas: bool) -> Vec<String> {
     let entries =
         live.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let writer = crate::plan::fields::release_writer(entries).map_or(Value::Null, Value::from);
-    foreign_managers(entries, &writer)
+    let mut target = target.cloned().unwrap_or_default();
+    if keeps_replicas && let Some(spec) = target.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("replicas");
+    }
+    let mut owners: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| is_foreign(entry, &writer)) {
+        for part in ["spec", "data"] {
+            let Some(fields) = entry["fieldsV1"].get(format!("f:{part}")) else { continue };
+            let names = owners.entry(entry["manager"].as_str().unwrap_or("?")).or_default();
+            unrendered(fields, target.get(part), part, names);
+        }
+    }
+    owners.retain(|_, names| !names.is_empty());
+    owners.into_iter().map(|(manager, names)| format!("{manager} ({})", first_three(names))).collect()
+}
+
+fn is_foreign(entry: &Value, writer: &Value) -> bool {
+    entry["manager"] != *writer && entry["subresource"] != "status"
+}
+
+fn first_three(mut names: Vec<String>) -> String {
+    names.sort();
+    names.dedup();
+    let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > 3 { format!("{shown} and {} more", names.len() - 3) } else { shown }
+}
+
+/// The fields of a set that a rendered value lacks, by the shortest name that tells them: `replicas`, `limits.memory`,
+/// `env[HOTFIX]` for an item that is owned whole.
+fn unrendered(fields: &Value, rendered: Option<&Value>, parent: &str, names: &mut Vec<String>) {
+    for (key, below) in fields.as_object().into_iter().flatten().filter(|(key, _)| *key != ".") {
+        let (name, rendered) = if let Some(field) = key.strip_prefix("f:") {
+            let name = if matches!(parent, "spec" | "template") {
+                field.to_owned()
+            } else {
+                format!("{}.{field}", parent.rsplit('.').next().unwrap_or_default())
+            };
+            (name, rendered.and_then(|rendered| rendered.get(field)))
+        } else if let Some(item) = key.strip_prefix("k:") {
+            let item: Value = serde_json::from_str(item).unwrap_or_default();
+            let keys = item.as_object().into_iter().flatten();
+            let name = keys.clone().next().map(|(_, value)| text_of(value)).unwrap_or_default();
+            let is_it = |found: &&Value| keys.clone().all(|(key, value)| found.get(key) == Some(value));
+            let found = rendered.and_then(Value::as_array).and_then(|items| items.iter().find(is_it));
+            (format!("{}[{name}]", parent.rsplit('.').next().unwrap_or_default()), found)
+        } else {
+            continue;
+        };
+        let is_leaf = below.as_object().is_none_or(|below| below.keys().all(|key| key == "."));
+        let is_whole = below.get(".").is_some() && rendered.is_none();
+        if is_leaf || is_whole {
+            if rendered.is_none() {
+                names.push(name);
+            }
+        } else {
+            unrendered(below, rendered, &name, names);
+        }
+    }
 }
 
 /// Managers beside the writer that own fields of the spec, with the names of those fields.
 fn foreign_managers(entries: &[Value], writer: &Value) -> Vec<String> {
-    let is_foreign = |entry: &&Value| entry["manager"] != *writer && entry["subresource"] != "status";
     entries
         .iter()
-        .filter(is_foreign)
+        .filter(|entry| is_foreign(entry, writer))
         .filter_map(|entry| {
             let mut leaves = Vec::new();
             leaf_names(entry.pointer("/fieldsV1/f:spec")?, "", &mut leaves);
-            leaves.sort();
-            leaves.dedup();
-            let shown = leaves.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-            let more =
-                if leaves.len() > 3 { format!(" and {} more", leaves.len() - 3) } else { String::new() };
-            Some(format!("{} ({shown}{more})", entry["manager"].as_str().unwrap_or("?")))
+            Some(format!("{} ({})", entry["manager"].as_str().unwrap_or("?"), first_three(leaves)))
         })
         .collect()
 }
@@ -237,6 +289,23 @@ mod tests {
         assert_eq!(managers, ["helm", "kubectl-set"]);
         assert_eq!(handed.managed_fields[1]["fieldsV1"], image("side"));
         assert_eq!(handed.foreign, ["kubectl-set (side.image)"]);
+    }
+
+    #[test]
+    fn what_the_target_does_not_set_stays_with_whoever_set_it() {
+        let scaled = json!({"f:spec": {"f:replicas": {}}});
+        let set = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"web\"}": {
+            "f:env": {"k:{\"name\":\"HOTFIX\"}": {".": {}, "f:name": {}, "f:value": {}}},
+            "f:image": {}, "f:resources": {"f:limits": {"f:memory": {}}},
+        }}}}}});
+        let live = json!({"metadata": {"managedFields": [
+            entry("helm", "Apply", helm_fields()), entry("kubectl", "Update", scaled), entry("kubectl-set", "Update", set),
+        ]}});
+        let target = json!({"spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "web", "image": "web:1"}]}}}});
+        let stays = foreign_owners(&live, Some(&target), false);
+        assert_eq!(stays, ["kubectl-set (env[HOTFIX], limits.memory)"]);
+        let stays = foreign_owners(&live, Some(&target), true);
+        assert_eq!(stays, ["kubectl (replicas)", "kubectl-set (env[HOTFIX], limits.memory)"]);
     }
 
     #[test]

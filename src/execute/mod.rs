@@ -29,6 +29,7 @@ use crate::event::{EventKind, Phase, StageStatus};
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
 use crate::wait::{self, WaitEnd, WaitEvent, WaitRequest, WaitedWorkload};
+use crate::words::counted;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 pub use hand_over::HandOver;
@@ -85,12 +86,24 @@ pub async fn phase<T>(
     about: &str,
     work: impl Future<Output = (T, StageStatus, String)>,
 ) -> T {
+    phase_of(context, stage, None, about, work).await
+}
+
+/// A phase that reports the progress of so many workloads.
+async fn phase_of<T>(
+    context: &Context,
+    stage: Phase,
+    total: Option<usize>,
+    about: &str,
+    work: impl Future<Output = (T, StageStatus, String)>,
+) -> T {
     let begin = Instant::now();
     let stage_event = |status, elapsed: Duration, message: String| EventKind::Stage {
         stage,
         status,
         elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         message,
+        total,
     };
     context.emit(stage_event(StageStatus::Started, Duration::ZERO, about.to_owned()));
     let (value, status, message) = work.await;
@@ -141,7 +154,7 @@ pub async fn swap(context: &Context, plan: &Plan, options: &Options) -> Vec<Swap
 }
 
 fn count(workloads: usize) -> String {
-    if workloads == 1 { "1 workload".to_owned() } else { format!("{workloads} workloads") }
+    counted(workloads, "workload")
 }
 
 fn failures(failed: usize) -> String {
@@ -189,8 +202,8 @@ pub struct Waited {
 /// Waits for workloads, as the phase of that name; broken pods of the `stuck` ones are deleted meanwhile.
 pub async fn wait_for(context: &Context, waited: Vec<WaitedWorkload>, stuck: &[WorkloadRef]) -> Waited {
     let about = format!("0 of {} ready", count(waited.len()));
-    phase(context, Phase::Wait, &about, async {
-        let total = waited.len();
+    let total = waited.len();
+    phase_of(context, Phase::Wait, Some(total), &about, async {
         let unstick = join_all(stuck.iter().map(|workload| unstick::unstick(context, workload)));
         let waits = wait_per_namespace(context, waited);
         let outcomes = tokio::select! {

@@ -19,6 +19,7 @@ use crate::event::{Phase, StageStatus};
 use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::rollback::{Action, HOOK_EVENTS, RollbackPlan};
 use crate::wait::{WaitEnd, WaitedWorkload};
+use crate::words::counted;
 use crate::workload::WorkloadRef;
 use writes::{apply_all, delete, report, restart};
 
@@ -154,7 +155,7 @@ async fn carry_out(
             .count();
         let of = execution.objects.len();
         let (status, message) = match &answer {
-            Ok(_) => (StageStatus::Done, format!("{changed} of {of} objects changed")),
+            Ok(_) => (StageStatus::Done, format!("{changed} of {} changed", counted(of, "object"))),
             Err(fault) => (StageStatus::Failed, reason(fault)),
         };
         (answer, status, message)

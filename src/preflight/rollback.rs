@@ -15,6 +15,7 @@ use crate::helm::storage::Driver;
 use crate::plan::rollback::forecast::{Answer, Forecast};
 use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::rollback::{Action, ObjectStep, RollbackPlan};
+use crate::words::counted;
 use crate::workload::WorkloadKind;
 
 /// Asks the server what it would make of every object that the plan writes.
@@ -59,7 +60,10 @@ async fn ask(
         Ok(Err(error)) if is_about_its_namespace(snapshot, plan_namespace(step), &error) => {
             Answer::Unknown("its namespace does not exist yet".to_owned())
         }
-        Ok(Err(error)) if error.is_refusal() => Answer::Refused(error.to_string()),
+        Ok(Err(error)) if error.is_refusal() => {
+            let why = error.to_string();
+            Answer::Refused(why.strip_prefix("the server refuses it: ").unwrap_or(&why).to_owned())
+        }
         Ok(Err(error)) => Answer::Unknown(error.to_string()),
         Err(_) => Answer::Unknown(format!("the API server did not answer within {} s", TIME_BOX.as_secs())),
     };
@@ -103,7 +107,7 @@ pub async fn findings(
     for (key, answer) in &forecast.answers {
         match answer {
             Answer::After(_) => accepted += 1,
-            Answer::Refused(why) => findings.push(refused(key, why)),
+            Answer::Refused(why) => findings.push(refused(plan, key, why)),
             Answer::Unknown(why) => findings.push(Finding {
                 check: Check::Api,
                 subject: key.to_string(),
@@ -116,7 +120,7 @@ pub async fn findings(
     if accepted > 0 {
         findings.push(Finding {
             check: Check::Api,
-            subject: format!("{accepted} objects"),
+            subject: counted(accepted, "object"),
             status: FindingStatus::Pass,
             message: "the server accepts the writes".to_owned(),
             hint: String::new(),
@@ -158,7 +162,7 @@ async fn pods(
     if accepted > 0 {
         findings.push(Finding {
             check: Check::Quota,
-            subject: format!("pods of {accepted} workloads"),
+            subject: format!("pods of {}", counted(accepted, "workload")),
             status: FindingStatus::Pass,
             message: "the server accepts the pods".to_owned(),
             hint: String::new(),
@@ -200,12 +204,15 @@ async fn create_pod(
     }
 }
 
-fn refused(key: &ObjectKey, why: &str) -> Finding {
+fn refused(plan: &RollbackPlan, key: &ObjectKey, why: &str) -> Finding {
     let is_permission = may_not(why);
     let hint = if is_permission {
         format!("ask for the right to patch and create {} in this namespace", key.kind)
     } else {
-        "delete the object so that the rollback makes it anew, choose another revision, or bring only the images back with emergency --to-revision".to_owned()
+        format!(
+            "delete the object, so that the rollback makes it anew; or bring back only the images: kubectl rollback emergency {} -n {} --to-revision {}",
+            plan.release, plan.namespace, plan.target_revision
+        )
     };
     Finding {
         check: if is_permission { Check::Permission } else { Check::Api },
@@ -272,7 +279,7 @@ async fn permissions(
     if allowed > 0 {
         findings.push(Finding {
             check: Check::Permission,
-            subject: format!("{allowed} rights"),
+            subject: counted(allowed, "right"),
             status: FindingStatus::Pass,
             message: "allowed".to_owned(),
             hint: String::new(),

@@ -82,7 +82,7 @@ impl Lines {
                     ),
                 )
             }
-            EventKind::Stage { stage, status, elapsed_ms, message } => {
+            EventKind::Stage { stage, status, elapsed_ms, message, .. } => {
                 self.waiting = *stage == Phase::Wait && *status == StageStatus::Started;
                 if !self.waiting {
                     self.pending.clear();

@@ -12,6 +12,7 @@ use super::Printer;
 use crate::event::{Finding, FindingStatus};
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
+use crate::words::counted;
 
 /// Renders a plan.
 pub fn plan_screen(
@@ -49,7 +50,7 @@ pub fn plan_screen(
         let release = plan.release.as_ref().map_or("", |release| release.name.as_str());
         let _ = writeln!(
             text,
-            "  Only images change here. Revision {revision} of {release} has exactly these images; `helm rollback {release} {revision}`\n  would also bring back its ConfigMaps and the rest of its manifest."
+            "  Only images change here. Revision {revision} of {release} has exactly these images; `kubectl rollback to {release} {revision}`\n  would also bring back its ConfigMaps and the rest of its manifest."
         );
     }
     text
@@ -104,7 +105,7 @@ fn push(table: &mut Builder, row: [String; 5], why: Option<String>) {
 }
 
 /// `repository:old → new`, or both whole where the repository changes or a digest is replaced.
-fn image_change(from: &str, to: &str) -> String {
+pub(super) fn image_change(from: &str, to: &str) -> String {
     let split = |image: &str| image.rsplit_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned()));
     match (split(from), split(to)) {
         (Some((old_name, old_tag)), Some((new_name, new_tag)))
@@ -123,10 +124,11 @@ fn summary(text: &mut String, printer: &Printer, plan: &Plan) {
     let killed: usize = stopped.iter().map(|workload| workload.pods_killed()).sum();
     if !stopped.is_empty() {
         let line = format!(
-            "  {} of {} workloads are stopped first; that ends {killed} Ready pod{}.",
+            "  {} of {} {} stopped first; that ends {}.",
             stopped.len(),
-            plan.workloads.len(),
-            if killed == 1 { "" } else { "s" }
+            counted(plan.workloads.len(), "workload"),
+            if stopped.len() == 1 { "is" } else { "are" },
+            counted(killed, "Ready pod")
         );
         let _ = writeln!(text, "{}", if killed > 0 { printer.caution(&line) } else { line });
     }

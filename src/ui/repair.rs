@@ -6,7 +6,11 @@ use tabled::builder::Builder;
 use tabled::settings::{Modify, Padding, Style, object::Columns};
 
 use super::Printer;
+use super::table::one_line;
 use crate::plan::repair::{Agreement, RepairPlan};
+
+/// Characters of a description that are shown: Helm writes an error of many lines there.
+const LONGEST_DESCRIPTION: usize = 72;
 
 /// Renders a repair.
 pub fn repair_screen(printer: &Printer, plan: &RepairPlan, context: &str, namespace: &str) -> String {
@@ -60,7 +64,7 @@ fn revisions(plan: &RepairPlan) -> String {
             revision.written.map_or_else(|| "-".to_owned(), |at| at.to_string()),
             revision.last_writer.clone().unwrap_or_else(|| "-".to_owned()),
             agreement(&revision.agreement),
-            revision.description.clone(),
+            one_line(&revision.description, Some(LONGEST_DESCRIPTION)),
         ]);
     }
     indented(table)

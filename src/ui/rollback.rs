@@ -3,14 +3,17 @@
 
 use std::fmt::Write;
 
+use jiff::Timestamp;
+
 use super::Printer;
 use super::diff::{Detail, diff_summary, diff_text};
 use super::plan::checks;
+use super::repair::age;
 use crate::discover::rollback::RollbackSnapshot;
-use crate::event::Finding;
+use crate::event::{Finding, FindingStatus};
 use crate::helm::record::Record;
 use crate::plan::rollback::RollbackPlan;
-use crate::plan::rollback::forecast::ObjectDiff;
+use crate::plan::rollback::forecast::{ObjectChange, ObjectDiff};
 
 /// Fields an object that the screen shows; `diff` shows them all.
 const FIELDS: usize = 6;
@@ -27,48 +30,62 @@ pub struct RollbackScreen<'a> {
     pub findings: &'a [Finding],
     /// Name of the kubeconfig context.
     pub context: &'a str,
+    /// The time, for ages.
+    pub now: Timestamp,
     /// The words before the release's name.
     pub title: &'a str,
 }
 
 /// Renders the plan of a rollback.
 pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String {
-    let RollbackScreen { snapshot, plan, differences, findings, context, title } = screen;
+    let RollbackScreen { snapshot, plan, differences, findings, context, now, title } = screen;
     let mut text = String::new();
     let title = printer.strong(title);
     let _ = writeln!(text, "{title}  {}   context {context}   namespace {}", plan.release, plan.namespace);
-    let current = describe(&snapshot.current.record);
-    let _ =
-        writeln!(text, "  now     revision {}  {}  {current}", plan.current_revision, plan.current_status);
     let why = if snapshot.choice.named { "as asked for" } else { "the last good one" };
+    let width = plan.current_status.len().max(why.len());
+    let digits = plan.new_revision.to_string().len();
     let _ = writeln!(
         text,
-        "  target  revision {}  {why}  {}; the result becomes revision {}",
-        plan.target_revision,
-        describe(&snapshot.target.record),
-        plan.new_revision
+        "  now     revision {:<digits$}  {:width$}  {}",
+        plan.current_revision,
+        plan.current_status,
+        describe(&snapshot.current.record, *now)
     );
+    let _ = writeln!(
+        text,
+        "  target  revision {:<digits$}  {why:width$}  {}",
+        plan.target_revision,
+        describe(&snapshot.target.record, *now)
+    );
+    if let Some(doubt) = &snapshot.choice.doubt {
+        let line = format!("revision {} may be a bad target: {doubt}", plan.target_revision);
+        let _ = writeln!(text, "          {}", printer.caution(&line));
+    }
     for (revision, reason) in &snapshot.choice.skipped {
         let _ = writeln!(text, "          revision {revision} is passed over: {reason}");
     }
     if !snapshot.choice.named && snapshot.choice.helm != Some(plan.target_revision) {
-        let would = snapshot.choice.helm.map_or_else(
-            || "nothing: the revision before the current one is not stored".to_owned(),
-            |revision| format!("revision {revision}"),
-        );
-        let _ = writeln!(text, "          plain `helm rollback` would choose {would}");
+        let _ = match snapshot.choice.helm {
+            Some(revision) => {
+                writeln!(text, "          plain `helm rollback` would choose revision {revision}")
+            }
+            None => writeln!(
+                text,
+                "          plain `helm rollback` would fail: the revision before the current one is not stored"
+            ),
+        };
     }
+    let _ = writeln!(text, "  result  revision {:<digits$}  «{}»", plan.new_revision, plan.description);
     let _ = writeln!(text, "\n  {}", diff_summary(differences));
     let detail = Detail { fields: FIELDS, context_lines: None };
     for line in diff_text(printer, differences, detail).lines() {
         let _ = writeln!(text, "  {line}");
     }
-    for hook in &plan.hooks {
-        let _ = writeln!(
-            text,
-            "  {} hook of revision {}: {}/{}",
-            hook.event, plan.target_revision, hook.kind, hook.name
-        );
+    if !plan.hooks.is_empty() {
+        let hooks: Vec<String> =
+            plan.hooks.iter().map(|hook| format!("{}/{} ({})", hook.kind, hook.name, hook.event)).collect();
+        let _ = writeln!(text, "  Hooks of revision {} run: {}", plan.target_revision, hooks.join(", "));
     }
     for workload in &plan.unstick {
         let _ = writeln!(text, "  {workload}: broken pods of the old revision are deleted after the write.");
@@ -87,18 +104,24 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
     }
     let _ = writeln!(
         text,
-        "\n  Not touched: database, data on volumes, and what others have set on these objects."
+        "\n  Not touched: databases, data on volumes, and fields that only others have set on these objects."
     );
-    checks(&mut text, printer, findings);
+    // What stays, and why, stands among the objects already.
+    let is_told = |finding: &Finding| {
+        let is_kept =
+            |diff: &ObjectDiff| diff.change == ObjectChange::Kept && diff.key.to_string() == finding.subject;
+        finding.status == FindingStatus::Warn && differences.iter().any(is_kept)
+    };
+    let findings: Vec<Finding> = findings.iter().filter(|finding| !is_told(finding)).cloned().collect();
+    checks(&mut text, printer, &findings);
     text
 }
 
-/// `todo-app-1.0.1, deployed 2026-02-06T10:00:00Z`.
-fn describe(record: &Record) -> String {
-    let time = record
-        .last_deployed()
-        .and_then(|time| time.round(jiff::Unit::Second).ok())
-        .map(|time| format!(", deployed {time}"))
-        .unwrap_or_default();
-    format!("{}{time}", record.chart_label())
+/// `todo-app-1.0.1, deployed 2026-02-06 10:00Z (12 min ago)`.
+fn describe(record: &Record, now: Timestamp) -> String {
+    let deployed = record.last_deployed().map(|time| {
+        let ago = age(now.duration_since(time).as_secs().max(0));
+        format!(", deployed {} ({ago} ago)", time.strftime("%Y-%m-%d %H:%MZ"))
+    });
+    format!("{}{}", record.chart_label(), deployed.unwrap_or_default())
 }

@@ -9,6 +9,7 @@ use super::Printer;
 use crate::event::{
     Event, EventKind, FindingStatus, ObjectReference, Phase, Progress, Severity, StageStatus,
 };
+use crate::words::counted;
 
 /// Bars shown at once; the rest is counted in the phase's own line.
 const MOST_BARS: usize = 16;
@@ -18,6 +19,8 @@ pub struct Screen {
     printer: Printer,
     bars: MultiProgress,
     phase: Option<ProgressBar>,
+    /// How many workloads the phase is about, where it is about workloads.
+    total: Option<usize>,
     workloads: BTreeMap<String, ProgressBar>,
     done: BTreeMap<String, bool>,
 }
@@ -28,13 +31,14 @@ impl Screen {
         let target =
             if printer.is_quiet() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bars = MultiProgress::with_draw_target(target);
-        Self { printer, bars, phase: None, workloads: BTreeMap::new(), done: BTreeMap::new() }
+        Self { printer, bars, phase: None, total: None, workloads: BTreeMap::new(), done: BTreeMap::new() }
     }
 
     /// Shows one event.
     pub fn show(&mut self, event: &Event) {
         match &event.kind {
-            EventKind::Stage { stage, status, elapsed_ms, message } => {
+            EventKind::Stage { stage, status, elapsed_ms, message, total } => {
+                self.total = *total;
                 self.stage(*stage, *status, *elapsed_ms, message);
             }
             EventKind::Progress(progress) => self.progress(progress),
@@ -96,6 +100,7 @@ impl Screen {
     fn stage(&mut self, stage: Phase, status: StageStatus, elapsed_ms: u64, message: &str) {
         if status == StageStatus::Started {
             self.finish();
+            self.done.clear();
             let bar = self.bars.add(ProgressBar::new_spinner());
             bar.set_style(style("{spinner} {prefix:<10} {wide_msg} {elapsed}"));
             bar.set_prefix(stage.as_str());
@@ -145,9 +150,10 @@ impl Screen {
             bar.set_position(u64::try_from(progress.ready).unwrap_or(0));
             bar.set_message(progress.state.clone());
         }
-        if let Some(phase) = &self.phase {
+        // Of a hook that runs in another phase the bar says enough.
+        if let (Some(phase), Some(total)) = (&self.phase, self.total) {
             let ready = self.done.values().filter(|done| **done).count();
-            phase.set_message(format!("{ready} of {} workloads ready", self.done.len()));
+            phase.set_message(format!("{ready} of {} ready", counted(total, "workload")));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What the server was asked.
 #[derive(Default)]
@@ -72,10 +72,11 @@ fn serve(stream: &TcpStream, seen: &Seen, objects: &HashMap<&str, Vec<Value>>) {
         if method != "GET" && !is_question {
             seen.writes.lock().unwrap().push(format!("{method} {path}"));
         }
-        let answer = answer(&method, path, &body, objects).to_string();
+        let (status, answer) = answer(&method, path, &body, objects);
+        let answer = answer.to_string();
         seen.now.fetch_sub(1, Ordering::SeqCst);
         let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status} Answer\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             answer.len()
         );
         let mut stream = stream;
@@ -109,27 +110,92 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, String, V
     Some((method, target, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-fn answer(method: &str, path: &str, body: &Value, objects: &HashMap<&str, Vec<Value>>) -> Value {
+fn answer(method: &str, path: &str, body: &Value, objects: &HashMap<&str, Vec<Value>>) -> (u16, Value) {
     if path == "/apis" {
-        return json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []});
+        return (200, json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}));
+    }
+    if let Some(kinds) = kinds(path) {
+        return (
+            200,
+            json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": kinds}),
+        );
     }
     if path.contains("selfsubjectaccessreviews") {
         let mut review = body.clone();
         review["status"] = json!({"allowed": true});
-        return review;
+        return (201, review);
     }
-    if method == "POST" {
-        return body.clone();
+    if let Some(refusal) = body.pointer("/metadata/annotations/refused-with") {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Invalid", "code": 422, "message": refusal});
+        return (422, status);
     }
-    let last = path.rsplit('/').next().unwrap_or_default();
+    // A JSON patch is an array, and answered with the object as it is.
+    if method == "PATCH" && body.is_object() {
+        // Server-side apply: whoever applies owns what is in the body.
+        let mut applied = body.clone();
+        applied["metadata"]["managedFields"] = json!([{
+            "manager": "kubectl-rollback-probe", "operation": "Apply", "apiVersion": body["apiVersion"], "fieldsType": "FieldsV1",
+            "fieldsV1": field_set(body),
+        }]);
+        return (200, applied);
+    }
+    if method != "GET" && body.is_object() {
+        return (200, body.clone());
+    }
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let last = parts.last().copied().unwrap_or_default();
+    let names_one =
+        parts.iter().position(|part| *part == "namespaces").is_some_and(|at| parts.len() > at + 3);
     let all =
         || objects.iter().flat_map(|(plural, objects)| objects.iter().map(move |object| (plural, object)));
-    if let Some((_, object)) =
-        all().find(|(plural, object)| object["metadata"]["name"] == last && path.contains(*plural))
+    if let Some((_, object)) = all()
+        .find(|(plural, object)| object["metadata"]["name"] == last && path.contains(&format!("/{plural}/")))
     {
-        return object.clone();
+        return (200, object.clone());
     }
-    json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": objects.get(last)})
+    if names_one {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404, "message": "not found"});
+        return (404, status);
+    }
+    let items = objects.get(last);
+    (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
+}
+
+/// The kinds of a group-version, as discovery names them.
+fn kinds(path: &str) -> Option<Vec<Value>> {
+    let kinds: &[(&str, &str)] = match path {
+        "/api/v1" => &[
+            ("configmaps", "ConfigMap"),
+            ("secrets", "Secret"),
+            ("services", "Service"),
+            ("persistentvolumeclaims", "PersistentVolumeClaim"),
+        ],
+        "/apis/apps/v1" => &[("deployments", "Deployment")],
+        _ => return None,
+    };
+    let resource = |(plural, kind): &(&str, &str)| json!({"name": plural, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get", "patch"]});
+    Some(kinds.iter().map(resource).collect())
+}
+
+/// The fields of an object as `managedFields` names them; items of lists by their name.
+fn field_set(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, below)| (format!("f:{key}"), field_set(below)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Value::Array(items) if items.iter().all(|item| item["name"].is_string()) => items
+            .iter()
+            .map(|item| {
+                let mut fields = field_set(item);
+                fields["."] = json!({});
+                (format!("k:{}", json!({"name": item["name"]})), fields)
+            })
+            .collect::<Map<_, _>>()
+            .into(),
+        _ => json!({}),
+    }
 }
 
 /// A Deployment at good-2 that is ready, and that has run good-1 before; with its ReplicaSets and its pod.

@@ -21,6 +21,21 @@ fn emergency() {
 }
 
 #[test]
+fn to() {
+    assert_snapshot!("help-to", help_of(&["to", "--help"]));
+}
+
+#[test]
+fn diff() {
+    assert_snapshot!("help-diff", help_of(&["diff", "--help"]));
+}
+
+#[test]
+fn plan() {
+    assert_snapshot!("help-plan", help_of(&["plan", "--help"]));
+}
+
+#[test]
 fn status() {
     assert_snapshot!("help-status", help_of(&["status", "--help"]));
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use kubectl_rollback::helm::codec;
 use serde_json::{Value, json};
 
-use crate::harness::{Recorder, Test, is_long_run, say};
+use crate::harness::{Recorder, Run, Test, deployment, is_long_run, say};
 
 const REVISIONS: u64 = 250;
 /// Bytes that no compression makes fewer: a record of about 700 KiB.
@@ -32,10 +32,8 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 fn store(test: &Test, revision: u64, status: &str, bulk: usize) {
     let failed = status == "failed";
     let description = if failed { "Upgrade \"long\" failed: not ready" } else { "Upgrade complete" };
-    let manifest = format!(
-        "---\n# Source: long/templates/web.yaml\napiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  template:\n    \
-         spec:\n      containers:\n        - name: web\n          image: ghcr.io/acme/web:build-{revision}\n"
-    );
+    let web = deployment("web", 1, &format!("ghcr.io/acme/web:build-{revision}"));
+    let manifest = format!("---\n# Source: long/templates/web.yaml\n{web}\n");
     let body = json!({
         "name": "long", "version": revision, "namespace": test.namespace(),
         "info": {
@@ -124,25 +122,70 @@ fn history_fetches_only_the_bodies_it_uses() {
     let requests: Vec<String> =
         recorder.take().into_iter().filter(|request| request.contains("/secrets")).collect();
     assert_eq!(bodies(&requests), [250], "status");
-    report_costs(&test);
+
+    let ours = rollback_reads_only_what_it_uses(&test, &recorder);
+    report_costs(&test, &ours);
+}
+
+/// A rollback reads from the newest down to its target, each once, and nothing below; then it goes on from there.
+#[track_caller]
+fn rollback_reads_only_what_it_uses(test: &Test, recorder: &Recorder) -> Run {
+    let server = recorder.url();
+    let of_records = || -> Vec<String> {
+        recorder.take().into_iter().filter(|request| request.contains("/secrets")).collect()
+    };
+    for command in
+        [&["plan", "long"][..], &["to", "long", "--dry-run=server"], &["to", "long", "237", "--dry-run"]]
+    {
+        let run = test.run(&[command, &["--server", &server, "-o", "json"]].concat()).expect(0);
+        assert_eq!(bodies(&of_records()), (237..=250).rev().collect::<Vec<u64>>(), "{command:?}\n{run}");
+    }
+    let arguments =
+        ["to", "long", "--yes", "--no-wait", "--history-max", "0", "--server", &server, "-o", "json"];
+    let run = test.run(&arguments).expect(0);
+    assert_eq!(run.json()["release"]["toRevision"], 237, "{run}");
+    assert_eq!(run.json()["release"]["newRevision"], 251, "{run}");
+    let mut read: Vec<u64> = of_records()
+        .iter()
+        .filter_map(|request| request.strip_prefix("GET ")?.rsplit_once("/secrets/sh.helm.release.v1.long.v"))
+        .map(|(_, revision)| revision.trim_end_matches('?').parse().unwrap())
+        .collect();
+    read.sort_unstable();
+    let written: Vec<u64> = read.iter().copied().filter(|revision| !(237..=250).contains(revision)).collect();
+    // Beside those, the record that it writes, and the one that it replaces, may be looked at again.
+    assert!(written.iter().all(|revision| *revision == 251), "{read:?}\n{run}");
+    let again = read.len() - written.len() - 14;
+    assert!(again <= 1, "bodies are read once: {read:?}\n{run}");
+    // Without somebody in between, for the costs.
+    test.run(&["to", "long", "237", "--yes", "--no-wait", "--history-max", "0"]).expect(0)
 }
 
 /// Says what it costs, ours and both Helms'.
-fn report_costs(test: &Test) {
-    let ours = test.run(&["history", "long"]).expect(0);
+fn report_costs(test: &Test, to: &Run) {
+    let history = test.run(&["history", "long"]).expect(0);
+    let theirs = ["history", "long", "--max", "10"];
+    compare(test, "history", &history, &theirs);
+    let theirs = ["rollback", "long", "237", "--history-max", "0"];
+    compare(test, "to revision 237", to, &theirs);
+}
+
+/// Says what a command of ours cost, beside one of both Helms.
+#[track_caller]
+fn compare(test: &Test, what: &str, ours: &Run, theirs: &[&str]) {
+    let mebibytes = |kibibytes: u64| kibibytes / 1024;
     say(&format!(
-        "history of {REVISIONS} revisions: ours {:.2} s, {} MiB at most",
+        "{what} of {REVISIONS} revisions: ours {:.2} s, {} MiB at most",
         ours.elapsed.as_secs_f32(),
-        ours.peak_memory / 1024
+        mebibytes(ours.peak_memory)
     ));
     let mut least = u64::MAX;
     for file in ["helm3", "helm4"] {
-        let (elapsed, peak) = measure(test, file, &["history", "long", "--max", "10"]);
-        say(&format!("  {file} {:.2} s, {} MiB at most", elapsed.as_secs_f32(), peak / 1024));
+        let (elapsed, peak) = measure(test, file, theirs);
+        say(&format!("  {file} {:.2} s, {} MiB at most", elapsed.as_secs_f32(), mebibytes(peak)));
         least = least.min(peak);
     }
     // Helm reads every record whole; where the system tells, we must not.
-    assert!(least == 0 || ours.peak_memory < least, "{} KiB, Helm {least} KiB", ours.peak_memory);
+    assert!(least == 0 || ours.peak_memory < least, "{what}: {} KiB, Helm {least} KiB", ours.peak_memory);
 }
 
 /// Runs a tool; how long it took and the most memory that it held, in KiB.

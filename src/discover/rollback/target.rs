@@ -67,8 +67,13 @@ pub enum RollbackError {
     #[error(transparent)]
     Records(#[from] StorageError),
     /// The default has nothing to do.
-    #[error("{0}")]
-    NothingToDo(NothingToDo),
+    #[error("{nothing}")]
+    NothingToDo {
+        /// The release.
+        name: String,
+        /// Why.
+        nothing: NothingToDo,
+    },
     /// The revision is not stored.
     #[error("release {name} has no revision {revision}; stored: {}", numbers(stored))]
     NoSuchRevision {
@@ -122,6 +127,8 @@ pub struct Choice {
     pub helm: Option<u64>,
     /// Whether the operator named it.
     pub named: bool,
+    /// What speaks against a revision that was named.
+    pub doubt: Option<SkipReason>,
 }
 
 /// The revisions from the newest down to the target, and the target last.
@@ -172,10 +179,22 @@ pub(super) async fn choose(
         {
             return Err(RollbackError::NotGood { name: name.to_owned(), revision, reason });
         }
-        let choice = Choice { revision, skipped: Vec::new(), helm, named: true };
+        let doubt = doubt(&line.records);
+        let choice = Choice { revision, skipped: Vec::new(), helm, named: true, doubt };
         return Ok(Line { choice, ..line });
     }
     search(storage, name, metas, wanted, helm).await
+}
+
+/// What speaks against the last of these records (newest first) as a target.
+fn doubt(records: &[StoredRecord]) -> Option<SkipReason> {
+    let (current, older) = records.split_first()?;
+    let mut search = LastGood::below(&RevisionFacts::of(&current.record));
+    let verdicts = older.iter().map(|stored| search.consider(&RevisionFacts::of(&stored.record)));
+    match verdicts.last()? {
+        Verdict::Skipped(SkipReason::SameAsCurrent) | Verdict::Candidate => None,
+        Verdict::Skipped(reason) => Some(reason),
+    }
 }
 
 async fn read_down_to(storage: &Storage, metas: &[RecordMeta], revision: u64) -> Result<Line, RollbackError> {
@@ -184,7 +203,7 @@ async fn read_down_to(storage: &Storage, metas: &[RecordMeta], revision: u64) ->
     let mut line = Line {
         records: Vec::new(),
         unreadable: Vec::new(),
-        choice: Choice { revision, skipped: Vec::new(), helm: None, named: true },
+        choice: Choice { revision, skipped: Vec::new(), helm: None, named: true, doubt: None },
     };
     for (meta, body) in wanted.iter().zip(bodies) {
         match body {
@@ -227,7 +246,10 @@ async fn search(
         records.push(stored);
         match &mut last_good {
             None if wanted.is_default() => {
-                last_good = Some(LastGood::begin(&facts).map_err(RollbackError::NothingToDo)?);
+                last_good = Some(
+                    LastGood::begin(&facts)
+                        .map_err(|nothing| RollbackError::NothingToDo { name: name.to_owned(), nothing })?,
+                );
             }
             None => last_good = Some(LastGood::below(&facts)),
             Some(search) => {
@@ -251,6 +273,6 @@ async fn search(
     };
     records.retain(|stored| stored.meta.revision >= revision);
     let skipped = skipped.into_iter().filter(|(number, _)| *number > revision).collect();
-    let choice = Choice { revision, skipped, helm, named: !wanted.is_default() };
+    let choice = Choice { revision, skipped, helm, named: !wanted.is_default(), doubt: None };
     Ok(Line { records, unreadable, choice })
 }

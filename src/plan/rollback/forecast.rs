@@ -108,7 +108,9 @@ pub fn differences(plan: &RollbackPlan, snapshot: &RollbackSnapshot, forecast: &
                             } else {
                                 ObjectChange::Changed
                             };
-                            diff.stays = managed_fields::foreign_owners(live);
+                            let target = found.and_then(|found| found.history.target.as_ref());
+                            diff.stays =
+                                managed_fields::foreign_owners(live, target, step.replicas.is_some());
                         }
                         (Some(Answer::Refused(why)), _) => {
                             diff.change = ObjectChange::Refused;

@@ -64,7 +64,7 @@ fn snapshot(objects: Vec<FoundObject>) -> RollbackSnapshot {
         metas: vec![RecordMeta::for_test("todo", 7, "failed"), RecordMeta::for_test("todo", 5, "superseded")],
         current: stored(7, "failed"),
         target: stored(5, "superseded"),
-        choice: Choice { revision: 5, skipped: Vec::new(), helm: None, named: false },
+        choice: Choice { revision: 5, skipped: Vec::new(), helm: None, named: false, doubt: None },
         objects,
         apis: Apis::default(),
         obstacles: Vec::new(),
