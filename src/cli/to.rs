@@ -71,7 +71,7 @@ pub struct ToArgs {
     /// Wait for the release's Jobs too
     #[arg(long)]
     pub wait_for_jobs: bool,
-    /// Revisions that stay in the release's history; 0 keeps all [default: `HELM_MAX_HISTORY`, else 10]
+    /// Revisions that stay in the release's history; 0 keeps all; without it Helm's own setting counts, else 10
     #[arg(long, value_name = "N")]
     pub history_max: Option<usize>,
     /// Description of the new revision, in place of «Rollback to N»

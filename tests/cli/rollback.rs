@@ -89,12 +89,13 @@ fn live(mut object: Value) -> Value {
 }
 
 fn record(revision: u64, status: &str, description: &str, objects: &[(&str, Value)]) -> Value {
-    let manifest: String = objects
+    let documents: Vec<String> = objects
         .iter()
         .map(|(_, object)| {
             format!("---\n# Source: shop/templates/all.yaml\n{}\n", serde_json::to_string(object).unwrap())
         })
         .collect();
+    let manifest = documents.concat();
     let job = json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate"}, "spec": {"template": {"spec": {}}},
     });
