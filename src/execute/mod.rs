@@ -161,8 +161,8 @@ fn failures(failed: usize) -> String {
     if failed == 0 { String::new() } else { format!(", {failed} not") }
 }
 
-/// Waits until the written workloads (and those already at the target) are ready, deleting broken pods of StatefulSets
-/// that the plan says to unstick.
+/// Waits until the written workloads (and those already at the target) are ready, deleting broken pods that StatefulSets
+/// wait for.
 pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, snapshot: &Snapshot) {
     let mut waited: Vec<WaitedWorkload> = execution
         .written()
@@ -179,7 +179,12 @@ pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, sna
     }
     let stuck: Vec<WorkloadRef> = execution
         .written()
-        .filter(|swapped| swapped.plan.unstick)
+        // Also one whose pods were all Ready when it was planned: a pod that breaks before its turn comes is waited for just
+        // the same. `OnDelete` and partitions are refused while planning.
+        .filter(|swapped| {
+            let is_rolled = swapped.plan.strategy == Strategy::Rolling;
+            swapped.plan.unstick || (is_rolled && swapped.plan.workload.kind == WorkloadKind::StatefulSet)
+        })
         .map(|swapped| swapped.plan.workload.clone())
         .collect();
     let Waited { end, ready } = wait_for(context, waited, &stuck).await;

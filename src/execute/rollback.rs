@@ -20,7 +20,7 @@ use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::rollback::{Action, HOOK_EVENTS, RollbackPlan};
 use crate::wait::{WaitEnd, WaitedWorkload};
 use crate::words::counted;
-use crate::workload::WorkloadRef;
+use crate::workload::{WorkloadKind, WorkloadRef};
 use writes::{apply_all, delete, report, restart};
 
 /// How the operator wants it carried out.
@@ -221,7 +221,14 @@ async fn wait(
                 .and_then(|(_, number)| *number),
         })
         .collect();
-    let Waited { end, ready } = wait_for(context, waited, &plan.unstick).await;
+    // Also those whose pods were all Ready when it was planned: one may break before its turn comes.
+    let is_ordered = |workload: &&WorkloadRef| {
+        let found = rollback.snapshot.workload(workload);
+        workload.kind == WorkloadKind::StatefulSet
+            && found.is_some_and(|found| !found.on_delete && found.partition == 0)
+    };
+    let stuck: Vec<WorkloadRef> = plan.waits.iter().filter(is_ordered).cloned().collect();
+    let Waited { end, ready } = wait_for(context, waited, &stuck).await;
     let unready = plan.waits.iter().filter(|workload| !ready.contains(workload));
     let mut what: Vec<String> = unready.map(ToString::to_string).collect();
     execution.ready = ready;

@@ -307,7 +307,10 @@ fn unstick(snapshot: &RollbackSnapshot, objects: &[ObjectStep]) -> Vec<WorkloadR
         .filter_map(|step| workload_ref(&step.key))
         .filter(|workload| workload.kind == WorkloadKind::StatefulSet)
         .filter(|reference| {
-            snapshot.workload(reference).is_some_and(|workload| workload.live_pods().any(|pod| !pod.ready))
+            snapshot.workload(reference).is_some_and(|workload| {
+                let is_rolled = !workload.on_delete && workload.partition == 0;
+                is_rolled && workload.live_pods().any(|pod| !pod.ready)
+            })
         })
         .collect()
 }
