@@ -263,11 +263,7 @@ impl Facts<'_> {
         let total = document.workloads.len();
         let ready = document.workloads.iter().filter(|workload| workload.ready).count();
         let written = execution.written().count();
-        let elapsed =
-            document.timings.started_at.map(|start| document.timings.finished_at.duration_since(start));
-        let elapsed =
-            elapsed.map(|elapsed| format!(" in {}.{}s", elapsed.as_secs(), elapsed.subsec_millis() / 100));
-        let elapsed = elapsed.unwrap_or_default();
+        let elapsed = document.timings.elapsed();
         let subject = self.subject();
         let mark = match document.outcome {
             Outcome::Succeeded => printer.good("✔"),

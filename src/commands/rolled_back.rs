@@ -247,11 +247,7 @@ impl Report<'_> {
         let count =
             |wanted: &[Done]| execution.objects.iter().filter(|(_, done)| wanted.contains(done)).count();
         let changed = count(&[Done::Created, Done::Changed, Done::Deleted]);
-        let elapsed =
-            document.timings.started_at.map(|start| document.timings.finished_at.duration_since(start));
-        let elapsed = elapsed
-            .map(|elapsed| format!(" in {}.{}s", elapsed.as_secs(), elapsed.subsec_millis() / 100))
-            .unwrap_or_default();
+        let elapsed = document.timings.elapsed();
         let mark = if execution.fault.is_none() { printer.good("✔") } else { printer.bad("✘") };
         let readiness = match execution.wait {
             Some(_) => {

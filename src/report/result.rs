@@ -205,6 +205,16 @@ pub struct Timings {
     pub phases: Vec<PhaseTiming>,
 }
 
+impl Timings {
+    /// How long it took, as the end of a sentence: ` in 5.6s`; empty where the start is not known.
+    pub fn elapsed(&self) -> String {
+        self.started_at.map_or_else(String::new, |start| {
+            let elapsed = self.finished_at.duration_since(start);
+            format!(" in {}.{}s", elapsed.as_secs(), elapsed.subsec_millis() / 100)
+        })
+    }
+}
+
 /// The duration of one phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseTiming {
