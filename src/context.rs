@@ -35,6 +35,8 @@ pub struct Context {
     pub deadline: Arc<Deadline>,
     /// Who runs this, as `user@host`.
     pub actor: String,
+    /// How registries are reached.
+    pub registries: Arc<crate::registry::Settings>,
 }
 
 impl Context {
@@ -198,6 +200,7 @@ pub(crate) mod tests {
             interrupt,
             deadline: Arc::new(Deadline::new(Duration::ZERO)),
             actor: "test".into(),
+            registries: Arc::default(),
         };
         (context, script, interrupter)
     }

@@ -7,6 +7,7 @@ mod history;
 mod list;
 mod parse;
 mod reconcile;
+mod registry;
 mod repair;
 mod status;
 mod to;
@@ -21,6 +22,7 @@ pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
+pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
 pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
@@ -34,6 +36,9 @@ pub struct Cli {
     /// How to reach the cluster.
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    /// How to reach registries.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
     /// How to speak to the operator.
     #[command(flatten)]
     pub output: OutputArgs,

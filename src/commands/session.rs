@@ -207,6 +207,7 @@ pub async fn with(
         reporter: reporter.clone(),
         interrupt,
         deadline: Arc::new(Deadline::new(limit)),
+        registries: Arc::new(cli.registry.settings(&lookup)),
         actor: actor(lookup),
     };
     let session = Session { started_at: context.now(), context, output, driver, procedure, started };

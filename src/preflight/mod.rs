@@ -2,6 +2,7 @@
 //! somebody undo it. All at once; nothing here changes the cluster.
 
 pub mod dry_run;
+mod images;
 mod owners;
 mod permissions;
 mod quota;
@@ -55,9 +56,14 @@ pub async fn run(context: &Context, snapshot: &Snapshot, plan: &Plan, scope: Sco
             }
         });
         let records = scope.record.filter(|_| snapshot.release.is_some());
-        let (permissions, checks) =
-            futures::join!(permissions::findings(context, plan, records), join_all(checks));
+        let wanted = images::of_plan(plan, snapshot);
+        let (permissions, images, checks) = futures::join!(
+            permissions::findings(context, plan, records),
+            images::findings(context, &wanted),
+            join_all(checks)
+        );
         findings.extend(permissions);
+        findings.extend(images);
         findings.extend(checks.into_iter().flatten());
     }
     findings

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::{TIME_BOX, dry_run, may_not, owners, pod_from};
+use super::{TIME_BOX, dry_run, images, may_not, owners, pod_from};
 use crate::context::Context;
 use crate::discover::rollback::RollbackSnapshot;
 use crate::event::{Check, Finding, FindingStatus};
@@ -97,12 +97,15 @@ pub async fn findings(
 ) -> Vec<Finding> {
     let mut findings = plan.findings.clone();
     findings.extend(owners::of_owners(&snapshot.owners));
-    let (permissions, pods) = futures::join!(
+    let wanted = images::of_rollback(plan, snapshot);
+    let (permissions, pods, images) = futures::join!(
         permissions(context, plan, snapshot, records),
-        pods(context, snapshot, plan, forecast)
+        pods(context, snapshot, plan, forecast),
+        images::findings(context, &wanted)
     );
     findings.extend(permissions);
     findings.extend(pods);
+    findings.extend(images);
     let mut accepted = 0;
     for (key, answer) in &forecast.answers {
         match answer {

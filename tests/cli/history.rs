@@ -9,7 +9,7 @@ use kubectl_rollback::helm::codec;
 use serde_json::{Value, json};
 
 use crate::api::{Api, service};
-use crate::{Output, program, run};
+use crate::{Output, program_against, run};
 
 /// What was deployed: the tag of the three services, and the description.
 struct Deploy<'a> {
@@ -69,7 +69,7 @@ fn api(releases: &[(&str, &[Deploy])]) -> Api {
 }
 
 fn run_against(api: &Api, arguments: &[&str]) -> Output {
-    let output = run(program(arguments).env("KUBECONFIG", api.kubeconfig()));
+    let output = run(&mut program_against(api, arguments));
     assert!(!output.to_string().contains("hunter2"), "{output}");
     output
 }

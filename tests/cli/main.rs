@@ -25,6 +25,16 @@ pub fn program<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Comma
     command
 }
 
+/// The program against canned answers of an API server. No real registry is ever asked: where nothing listens, that is
+/// known at once.
+pub fn program_against(api: &api::Api, arguments: &[&str]) -> Command {
+    let mut command = program(arguments);
+    command
+        .env("KUBECONFIG", api.kubeconfig())
+        .env("KUBECTL_ROLLBACK_REGISTRY_MIRROR", "ghcr.io=127.0.0.1:9,docker.io=127.0.0.1:9");
+    command
+}
+
 /// What a run printed, as it stands in the snapshots.
 pub struct Output {
     /// The exit code.

@@ -9,7 +9,7 @@ use kubectl_rollback::helm::codec;
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::{Output, program, run};
+use crate::{Output, program_against, run};
 
 /// What a revision renders, in the order of an install.
 fn objects(version: &str) -> Vec<(&'static str, Value)> {
@@ -143,7 +143,7 @@ fn shop(target: impl Fn(&mut Vec<(&'static str, Value)>)) -> Api {
 }
 
 fn run_against(api: &Api, arguments: &[&str]) -> Output {
-    let output = run(program(arguments).env("KUBECONFIG", api.kubeconfig()));
+    let output = run(&mut program_against(api, arguments));
     assert!(!output.to_string().contains("hunter"), "{output}");
     assert_eq!(*api.seen.writes.lock().unwrap(), Vec::<String>::new(), "{output}");
     output

@@ -7,7 +7,7 @@ use insta::{Settings, assert_snapshot};
 use serde_json::json;
 
 use crate::api::{Api, service};
-use crate::{Output, program, run};
+use crate::{Output, program_against, run};
 
 fn small_shop() -> Api {
     let mut objects = HashMap::new();
@@ -17,7 +17,7 @@ fn small_shop() -> Api {
 }
 
 fn run_against(api: &Api, arguments: &[&str]) -> Output {
-    run(program(arguments).env("KUBECONFIG", api.kubeconfig()))
+    run(&mut program_against(api, arguments))
 }
 
 /// Snapshots in which nothing changes from run to run.

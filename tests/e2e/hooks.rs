@@ -103,6 +103,7 @@ impl Library {
             interrupt,
             deadline: Arc::new(Deadline::new(Duration::ZERO)),
             actor: "test".to_owned(),
+            registries: Arc::default(),
         };
         Self { runtime, context, output }
     }

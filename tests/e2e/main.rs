@@ -14,6 +14,7 @@ mod fields;
 mod guards;
 mod helm_afterwards;
 mod hooks;
+mod images;
 mod interruption;
 mod leftovers;
 mod listing;

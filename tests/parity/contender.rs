@@ -63,6 +63,8 @@ pub fn program(side: &Side, arguments: &[String]) -> Output {
             command.env_remove(name);
         }
     }
+    // No real registry is ever asked.
+    command.env("KUBECTL_ROLLBACK_REGISTRY_MIRROR", "ghcr.io=127.0.0.1:9,docker.io=127.0.0.1:9");
     command.env("KUBECONFIG", &side.cluster.kubeconfig).envs(side.cluster.environment.iter().copied());
     command.output().unwrap()
 }

@@ -56,6 +56,8 @@ impl Running {
                 command.env_remove(name);
             }
         }
+        // No real registry is ever asked: where nothing listens, that is known at once.
+        command.env("KUBECTL_ROLLBACK_REGISTRY_MIRROR", "ghcr.io=127.0.0.1:9,docker.io=127.0.0.1:9");
         command.env("KUBECONFIG", &cluster.kubeconfig).envs(cluster.environment.iter().copied());
         let started = Instant::now();
         let mut child = command.spawn().unwrap();
