@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::event::EventKind;
+use crate::execute::operation::guard::Guard;
 use crate::ui::Reporter;
 use client::RequestCounts;
 use interrupt::Interrupt;
@@ -19,6 +20,10 @@ use interrupt::Interrupt;
 pub struct Context {
     /// The one client; requests are bounded, counted, retried where that is safe.
     pub client: kube::Client,
+    /// The same connection past the gate of [`guard`](Self::guard): for the operation's own lock and journal.
+    pub bare: kube::Client,
+    /// The gate that writes pass while an operation runs.
+    pub guard: Arc<Guard>,
     /// Name of the kubeconfig context, or of the in-cluster environment.
     pub context_name: String,
     /// The namespace of the release.
@@ -47,7 +52,8 @@ impl Context {
 
     /// Reports an event.
     pub fn emit(&self, kind: EventKind) {
-        self.reporter.emit(&self.operation, self.now(), kind);
+        let event = self.reporter.emit(&self.operation, self.now(), kind);
+        self.guard.report(&event);
     }
 
     /// Reports a sentence that the operator should know.
@@ -91,6 +97,12 @@ pub fn new_operation_id() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let random = RandomState::new().build_hasher().finish();
     format!("{:04x}", random & 0xffff)
+}
+
+/// Digits that tell this process from every other that works on the same operation.
+pub fn new_process_id() -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    format!("{:012x}", RandomState::new().build_hasher().finish() & 0xffff_ffff_ffff)
 }
 
 /// Who runs this, for records: `user@host` from the environment.
@@ -187,11 +199,14 @@ pub(crate) mod tests {
                 Ok(Response::builder().status(StatusCode::from_u16(status).unwrap()).body(body).unwrap())
             }
         });
+        let client = kube::Client::new(service, "n");
         let sink = || Box::new(std::io::sink());
         let printer = Printer::new(Streams { out: sink(), err: sink() }, true, 0, false);
         let (interrupter, interrupt) = Interrupt::new();
         let context = Context {
-            client: kube::Client::new(service, "n"),
+            client: client.clone(),
+            bare: client,
+            guard: Arc::default(),
             context_name: "test".into(),
             namespace: "n".into(),
             requests: Arc::default(),

@@ -19,6 +19,7 @@ pub mod discover;
 pub mod event;
 pub mod execute;
 pub mod helm;
+pub mod journal;
 pub mod outcome;
 pub mod plan;
 pub mod preflight;

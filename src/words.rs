@@ -1,8 +1,25 @@
-//! Words that depend on a number, for every sentence that counts something. Pure.
+//! Words that depend on a number, for every sentence that counts something or tells an age. Pure.
+
+use jiff::{SignedDuration, Timestamp};
 
 /// `1 workload`, `2 workloads`: for nouns whose plural only takes an s.
 pub fn counted(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// How long something is ago, in its largest unit, as kubectl says it: `45s`, `31m`, `28h`, `3d`.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    elapsed(now.duration_since(then).max(SignedDuration::ZERO).as_secs())
+}
+
+/// A number of seconds in its largest unit.
+pub fn elapsed(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod connection;
 mod emergency;
 mod history;
 mod list;
+mod operations;
 mod parse;
 mod reconcile;
 mod registry;
@@ -20,6 +21,7 @@ pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
+pub use operations::{AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs};
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
@@ -45,6 +47,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// The command line as others may see it: without credentials.
+    #[arg(skip)]
+    pub invocation: String,
 }
 
 /// The commands.
@@ -70,6 +75,13 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Make the records of a stuck release true, so that Helm goes on
     Repair(RepairArgs),
+    /// Go on with an operation that was interrupted or failed
+    Resume(ResumeArgs),
+    /// Put back what was there before an operation
+    Abort(AbortArgs),
+    /// List operations, show what one did, or delete old journals
+    #[command(alias = "ops")]
+    Operations(OperationsArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell
@@ -159,8 +171,9 @@ impl Cli {
                 std::path::Path::new(first).file_stem().unwrap_or_default().to_string_lossy().into_owned()
             })
             .unwrap_or_default();
+        let invocation = parse::without_credentials(&arguments);
         let matches = Self::command_for(&program).try_get_matches_from(arguments)?;
-        Self::from_arg_matches(&matches)
+        Ok(Self { invocation, ..Self::from_arg_matches(&matches)? })
     }
 }
 

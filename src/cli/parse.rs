@@ -209,6 +209,30 @@ pub fn digest(text: &str) -> Result<String, String> {
     }
 }
 
+/// Flags whose values are credentials.
+const CREDENTIALS: [&str; 1] = ["--token"];
+
+/// A command line as others may see it, in locks and journals: every credential left out.
+pub fn without_credentials(arguments: &[std::ffi::OsString]) -> String {
+    let mut words = vec!["kubectl rollback".to_owned()];
+    let mut is_credential = false;
+    for argument in arguments.iter().skip(1) {
+        let text = argument.to_string_lossy();
+        let flag = text.split_once('=').map_or(&*text, |(flag, _)| flag);
+        if std::mem::take(&mut is_credential) {
+            words.push("…".to_owned());
+        } else if CREDENTIALS.contains(&flag) {
+            is_credential = !text.contains('=');
+            words.push(if is_credential { flag.to_owned() } else { format!("{flag}=…") });
+        } else if text.is_empty() || text.contains(char::is_whitespace) {
+            words.push(format!("'{text}'"));
+        } else {
+            words.push(text.into_owned());
+        }
+    }
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,5 +304,18 @@ mod tests {
         for text in ["ds/agent=1", "deploy/x=-1", "deploy/x", "deploy/x=two"] {
             assert!(text.parse::<ReplicaOverride>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn credentials_are_not_in_the_command_line_that_others_see() {
+        let said = |words: &[&str]| {
+            let words: Vec<std::ffi::OsString> = words.iter().map(Into::into).collect();
+            without_credentials(&words)
+        };
+        assert_eq!(
+            said(&["kubectl-rollback", "--token", "hunter2", "to", "app", "-m", "two words"]),
+            "kubectl rollback --token … to app -m 'two words'"
+        );
+        assert_eq!(said(&["x", "to", "--token=hunter2", "-y"]), "kubectl rollback to --token=… -y");
     }
 }

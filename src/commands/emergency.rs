@@ -1,25 +1,24 @@
 //! `emergency`: procedure 3 of the runbook, from finding the workloads to a true Helm record.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use super::carry_out::{Run, carry_out};
 use super::decide::decide;
 use super::facts::Facts;
-use super::{Conclusion, Failure, Session, choose, lock};
+use super::{Conclusion, Failure, Session, choose, lock, operation};
 use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
-use crate::execute::record::{self, Close, OpenRecord, Statement};
 use crate::execute::{self, Execution, Options, phase};
-use crate::helm::error::StorageError;
-use crate::outcome::{ExitCode, Outcome};
+use crate::journal::restore::Restore;
+use crate::journal::{EmergencyWork, State, Work};
 use crate::plan::emergency::{Request, Target};
+use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::strategy::Wish;
 use crate::plan::{Plan, swaps};
 use crate::preflight;
 use crate::ui;
-use crate::wait::WaitEnd;
 use crate::words::counted;
-use crate::workload::WorkloadKind;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclusion, Failure> {
@@ -39,9 +38,13 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }
-    if let Some(release) = &snapshot.release {
-        lock::check(&release.metas, arguments.take_over)?;
-    }
+    let blocking = match &snapshot.release_name {
+        Some(name) => {
+            let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
+            lock::check(session, name, metas, arguments.take_over).await?
+        }
+        None => Vec::new(),
+    };
     let plan = session.unless_interrupted(decide(session, &mut wanted, &snapshot)).await?;
     let findings = session.unless_interrupted(ask_the_server(session, &snapshot, &plan, arguments)).await?;
 
@@ -69,22 +72,49 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     let question = format!("Go back to {} in {}/{}?", plan.target, context.context_name, context.namespace);
     session.confirm(&question, word).await?;
 
-    let open =
-        if may_write_record { open_record(session, &plan, &snapshot, &mut facts).await? } else { None };
     let options = Options {
         stop_timeout: arguments.stop_timeout.map(|limit| limit.0),
         strict_stop: arguments.strict_stop,
         no_wait: arguments.no_wait,
     };
-    let mut execution =
-        Execution { workloads: execute::swap(context, &plan, &options).await, ..Execution::default() };
-    if !arguments.no_wait && context.interrupt.signal().is_none() {
-        execute::wait(context, &plan, &mut execution, &snapshot).await;
-    }
-    // A signal that came when everything was done already interrupted nothing.
-    execution.interrupted = context.interrupt.signal().filter(|_| !execution.is_complete(arguments.no_wait));
-    let closed = close(session, &plan, &snapshot, &execution, open).await;
-    Ok(facts.executed(session, &execution, closed))
+    let work = EmergencyWork {
+        plan: plan.clone(),
+        findings: findings.clone(),
+        options: options.clone(),
+        writes_record: may_write_record,
+        image_managers: image_managers(&plan, &snapshot),
+    };
+    let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
+    let work = Work::Emergency(Box::new(work));
+    let head = operation::head(session, snapshot.release_name.as_deref(), &plan.target, metas, work);
+    let restore = restore_documents(&plan, &snapshot);
+    let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
+    let run = Run { remaining: &plan, done: Vec::new(), options: &options, writes_record: may_write_record };
+    let answer = Box::pin(carry_out(session, &mut facts, run)).await;
+    operation::conclude(session, operation, answer, State::Finished).await
+}
+
+/// Who owns each container's image now, for handing the fields over later, by whomever.
+fn image_managers(plan: &Plan, snapshot: &Snapshot) -> BTreeMap<String, BTreeMap<String, String>> {
+    plan.workloads
+        .iter()
+        .filter_map(|planned| snapshot.workload(&planned.workload))
+        .map(|workload| (workload.reference.to_string(), workload.image_managers.clone()))
+        .collect()
+}
+
+/// What `abort` needs beside the plan: who owned which field of each workload.
+fn restore_documents(plan: &Plan, snapshot: &Snapshot) -> Vec<Restore> {
+    plan.workloads
+        .iter()
+        .filter_map(|planned| snapshot.workload(&planned.workload))
+        .map(|workload| Restore {
+            key: ObjectKey::from(&workload.reference),
+            api_version: workload.reference.kind.api_resource().api_version,
+            before: Some(serde_json::json!({"metadata": {"managedFields": workload.managed_fields}})),
+            after: None,
+        })
+        .collect()
 }
 
 /// Everything is at the target already, and nothing is to be written: only whether it is ready is left to say.
@@ -168,140 +198,6 @@ async fn ask_the_server(
     .await)
 }
 
-/// Writes the pending record. Where it cannot be written, that is said and the emergency goes on; where somebody else
-/// took the revision, it does not.
-async fn open_record(
-    session: &Session,
-    plan: &Plan,
-    snapshot: &Snapshot,
-    facts: &mut Facts<'_>,
-) -> Result<Option<OpenRecord>, Failure> {
-    let (Some(release), Some(planned)) = (&snapshot.release, &plan.release) else {
-        return Ok(None);
-    };
-    let description = session.description(&plan.target, planned.current_revision);
-    let answer =
-        record::open(&session.context, session.driver, release, planned.new_revision, &description).await;
-    match answer {
-        Ok(open) => Ok(open),
-        Err(StorageError::Taken { .. }) => Err(Failure::locked(format!(
-            "somebody else has just begun revision {} of {}; nothing was changed",
-            planned.new_revision, planned.name
-        ))
-        .hinted(format!("kubectl rollback status {} -n {}", planned.name, session.context.namespace))),
-        Err(error) => {
-            session.context.warn(format!(
-                "Helm's record cannot be written, so that a deploy could run into this: {error}"
-            ));
-            facts.skip_reconcile = true;
-            Ok(None)
-        }
-    }
-}
-
-/// What became of Helm's record.
-pub type ReconcileAnswer = Result<Option<crate::reconcile::Reconciled>, String>;
-
-/// Hands the fields over and closes the record, whatever happened before: it names the images that run.
-async fn close(
-    session: &Session,
-    plan: &Plan,
-    snapshot: &Snapshot,
-    execution: &Execution,
-    open: Option<OpenRecord>,
-) -> (Vec<String>, ReconcileAnswer) {
-    let context = &session.context;
-    phase(context, Phase::Reconcile, "making Helm's record true", async {
-        let (mut problems, foreign) = execute::hand_over_all(context, execution, snapshot).await;
-        for manager in &foreign {
-            context.warn(format!("{manager}: somebody else's fields; the next Helm 4 upgrade conflicts where the chart says otherwise (--force-conflicts takes them)"));
-        }
-        let Some(open) = open else {
-            let status = if problems.is_empty() { StageStatus::Skipped } else { StageStatus::Failed };
-            return ((problems, Ok(None)), status, "Helm's record is not ours to write".to_owned());
-        };
-        let written: BTreeSet<_> = execution.written().map(|swapped| &swapped.plan.workload).collect();
-        let nothing_written = written.is_empty() && !context.reporter.collected().changed_workloads;
-        if nothing_written && !plan.workloads.is_empty() {
-            let answer = open.withdraw(context).await.map(|()| None).map_err(|error| error.to_string());
-            return (
-                (problems, answer),
-                StageStatus::Skipped,
-                "nothing was written; the record was withdrawn".to_owned(),
-            );
-        }
-        let release = snapshot.release.as_ref().expect("a record is opened only for a release that was read");
-        let swaps = swaps::after(plan, snapshot, &written);
-        let from = plan.release.as_ref().map_or(0, |release| release.current_revision);
-        let description = session.description(&plan.target, from);
-        let statement = Statement { release, swaps: &swaps, description: &description };
-        let verdict = match failure_reason(execution) {
-            None => Close::Deployed,
-            Some(reason) => Close::Failed(reason),
-        };
-        let revision = open.meta.revision;
-        let answer = open.close(context, statement, &verdict).await.map_err(|error| error.to_string());
-        let (status, message) = match (&answer, &verdict) {
-            (Ok(_), Close::Deployed) => (StageStatus::Done, format!("revision {revision} is deployed")),
-            (Ok(_), Close::Failed(_)) => {
-                (StageStatus::Done, format!("revision {revision} is failed, and names what runs"))
-            }
-            (Err(error), _) => (StageStatus::Failed, error.clone()),
-        };
-        if let Err(error) = &answer {
-            problems.push(format!("Helm's record could not be closed: {error}"));
-        }
-        ((problems, answer), status, message)
-    })
-    .await
-}
-
-/// Why the release is not what it should be, in a sentence for its record; `None` where it is.
-fn failure_reason(execution: &Execution) -> Option<String> {
-    if let Some(signal) = execution.interrupted {
-        return Some(format!("interrupted by {}", signal.name()));
-    }
-    let unwritten: Vec<String> = execution
-        .workloads
-        .iter()
-        .filter_map(|swapped| Some(format!("{}: {}", swapped.plan.workload, swapped.problem.as_ref()?)))
-        .collect();
-    if !unwritten.is_empty() {
-        return Some(unwritten.join("; "));
-    }
-    let unready: Vec<String> = execution
-        .written()
-        .map(|swapped| &swapped.plan.workload)
-        .filter(|workload| workload.kind != WorkloadKind::CronJob && !execution.ready.contains(workload))
-        .map(ToString::to_string)
-        .collect();
-    match execution.wait {
-        None | Some(WaitEnd::Ready) => None,
-        Some(WaitEnd::TimedOut) => Some(format!("not ready in time: {}", unready.join(", "))),
-        Some(_) => Some(format!("not ready: {}", unready.join(", "))),
-    }
-}
-
-/// The exit code and outcome of what was carried out.
-pub fn verdict(execution: &Execution, reconcile_open: bool) -> (ExitCode, Outcome) {
-    if let Some(signal) = execution.interrupted {
-        return (signal.exit_code(), Outcome::Interrupted);
-    }
-    if execution
-        .workloads
-        .iter()
-        .any(|swapped| swapped.problem.is_some() && !swapped.written || swapped.left_stopped)
-    {
-        return (ExitCode::Unexpected, Outcome::Failed);
-    }
-    match execution.wait {
-        Some(WaitEnd::NotReady) => (ExitCode::NotReady, Outcome::Failed),
-        Some(WaitEnd::TimedOut) => (ExitCode::TimedOut, Outcome::TimedOut),
-        _ if reconcile_open => (ExitCode::ReconcilePending, Outcome::ReconcilePending),
-        _ => (ExitCode::Success, Outcome::Succeeded),
-    }
-}
-
 impl Session {
     /// Prints the plan on stderr, unless a machine reads along.
     fn show_plan(&self, facts: &Facts<'_>) {
@@ -319,16 +215,5 @@ impl Session {
             wide,
         );
         self.printer().talk(&screen);
-    }
-
-    /// The description of the record that this operation writes.
-    fn description(&self, target: &str, from: u64) -> String {
-        let text = crate::reconcile::description(self.procedure, target, from, &self.context.operation);
-        match (&self.output.reason, &self.output.incident) {
-            (Some(reason), Some(incident)) => format!("{text}: {reason} ({incident})"),
-            (Some(reason), None) => format!("{text}: {reason}"),
-            (None, Some(incident)) => format!("{text} ({incident})"),
-            (None, None) => text,
-        }
     }
 }

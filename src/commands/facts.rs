@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::emergency::{ReconcileAnswer, verdict};
+use super::carry_out::{ReconcileAnswer, verdict};
 use super::{Conclusion, Session};
 use crate::discover::{Snapshot, Workload};
 use crate::event::{Finding, FindingStatus, ObjectReference};

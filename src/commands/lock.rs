@@ -1,11 +1,58 @@
-//! Whether somebody else is at work on a release, by its newest record.
+//! Whether somebody else is at work on a release: by its lock, by the journals of operations that were not ended, by its
+//! newest record.
 
-use super::Failure;
+use super::operation::TAKE_OVER;
+use super::{Failure, Session};
+use crate::execute::operation::store::Listed;
+use crate::execute::operation::{lease, store};
 use crate::helm::meta::RecordMeta;
+use crate::words::age;
 
-/// Refuses where the newest record is pending: Helm, a pipeline or another run of ours is at work, or was killed there.
-/// `metas` are a release's records, newest first.
-pub fn check(metas: &[RecordMeta], take_over: bool) -> Result<(), Failure> {
+/// Refuses where somebody is at work on a release, or was and has not come to an end. Answers the operations that stand in
+/// the way and are to be taken over. `metas` are a release's records, newest first.
+pub async fn check(
+    session: &Session,
+    release: &str,
+    metas: &[RecordMeta],
+    take_over: bool,
+) -> Result<Vec<Listed>, Failure> {
+    let context = &session.context;
+    let (client, namespace) = (&context.bare, context.namespace.as_str());
+    let name = lease::name(Some(release), "");
+    let look = async { if take_over { Ok(None) } else { lease::look(client, namespace, &name).await } };
+    let (holder, journals) =
+        futures::join!(look, store::list(client, Some(namespace), Some(release)));
+    // Where these may not be read, the records have to do; the lock itself is taken, or missed, before the first write.
+    if let Ok(Some(holder)) = holder {
+        let message = format!("release {release}: {}; nothing was changed", holder.describe(context.now()));
+        return Err(Failure::locked(message).hinted(TAKE_OVER));
+    }
+    let blocking: Vec<Listed> =
+        journals.unwrap_or_default().into_iter().filter(|listed| listed.state.blocks()).collect();
+    if let Some(left) = blocking.first().filter(|_| !take_over) {
+        return Err(unfinished(session, release, left));
+    }
+    pending(metas, take_over)?;
+    Ok(blocking)
+}
+
+fn unfinished(session: &Session, release: &str, left: &Listed) -> Failure {
+    let (operation, namespace) = (&left.operation, &left.namespace);
+    let begun = left.started_at.map(|time| format!(" {} ago", age(time, session.context.now())));
+    Failure::locked(format!(
+        "operation {operation} on release {release} ({} to {}) was begun{} by {} and never ended; nothing was changed",
+        left.procedure,
+        left.target,
+        begun.unwrap_or_default(),
+        left.actor
+    ))
+    .hinted(format!("kubectl rollback resume {operation} -n {namespace}   # go on with it"))
+    .hinted(format!("kubectl rollback abort {operation} -n {namespace}   # put back what was there"))
+    .hinted("or leave it as it is: run the same command with --take-over")
+}
+
+/// Refuses where the newest record is pending: Helm or a pipeline is at work, or was killed there.
+fn pending(metas: &[RecordMeta], take_over: bool) -> Result<(), Failure> {
     let Some(newest) = metas.first().filter(|newest| newest.status.is_pending() && !take_over) else {
         return Ok(());
     };
@@ -20,5 +67,5 @@ pub fn check(metas: &[RecordMeta], take_over: bool) -> Result<(), Failure> {
         "release {} is in progress: revision {} is {}{since}, by {whom}; nothing was changed",
         newest.release, newest.revision, newest.status
     ))
-    .hinted("if nobody is at work there any more, run the same command with --take-over"))
+    .hinted(TAKE_OVER))
 }

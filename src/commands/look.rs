@@ -45,6 +45,7 @@ impl Wish {
             chart_version: arguments.chart_version.clone(),
             helm_compat: arguments.helm_compat,
             allow_failed: arguments.allow_failed_revision,
+            below: None,
         };
         let request = Request {
             keep_replicas: arguments.keep_replicas,
@@ -97,7 +98,9 @@ pub struct Look {
     pub snapshot: RollbackSnapshot,
     /// What will be done.
     pub plan: RollbackPlan,
-    /// What the server makes of each object.
+    /// What the server says of each object.
+    pub forecast: Forecast,
+    /// What it makes of each object, field by field.
     pub differences: Vec<ObjectDiff>,
     /// Results of the checks.
     pub findings: Vec<Finding>,
@@ -153,7 +156,7 @@ pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result
         check_saved(session, saved, &plan)?;
     }
     let differences = forecast::differences(&plan, &snapshot, &forecast);
-    Ok(Look { snapshot, plan, differences, findings })
+    Ok(Look { snapshot, plan, forecast, differences, findings })
 }
 
 async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failure> {

@@ -1,5 +1,7 @@
 //! One file a command: each strings the phases together. No API calls of their own.
 
+mod abort;
+mod carry_out;
 mod choose;
 mod conclude;
 mod decide;
@@ -11,9 +13,12 @@ mod history;
 mod list;
 mod lock;
 mod look;
+mod operation;
+mod operations;
 mod plan;
 mod reconcile;
 mod repair;
+mod resume;
 mod rolled_back;
 mod session;
 mod status;
@@ -31,6 +36,7 @@ pub use failure::Failure;
 pub use history::{
     ContainerImage, HistoryDocument, HistoryRow, PastTemplate, WorkloadHistory, WorkloadHistoryDocument,
 };
+pub use operations::{OperationList, OperationRow};
 pub use list::{ListDocument, ListRow};
 pub use session::Session;
 pub use status::{OpenRecord, StatusDocument};
@@ -93,6 +99,24 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Reconcile(arguments) => {
             session::with(&cli, printer, lookup, "reconcile", async |session| {
                 reconcile::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Resume(arguments) => {
+            session::with(&cli, printer, lookup, "resume", async |session| {
+                Box::pin(resume::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Abort(arguments) => {
+            session::with(&cli, printer, lookup, "abort", async |session| {
+                Box::pin(abort::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Operations(arguments) => {
+            session::with(&cli, printer, lookup, "operations", async |session| {
+                operations::run(session, arguments).await
             })
             .await
         }

@@ -37,7 +37,7 @@ pub async fn run(session: &Session, arguments: &ReconcileArgs) -> Result<Conclus
     }
     let release = snapshot.release.as_ref().expect("a snapshot without a record problem has a release");
     let newest = release.newest().expect("a release that was read has a record");
-    lock::check(&release.metas, arguments.take_over)?;
+    lock::check(session, &release.name, &release.metas, arguments.take_over).await?;
     let swaps = swaps::drift(&snapshot);
     let is_deployed = newest.status == Status::Deployed.as_str();
     if swaps.is_empty() && is_deployed {

@@ -1,5 +1,6 @@
 //! What every command that talks to a cluster begins and ends with: connect, run, print the result or the error.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -25,6 +26,10 @@ pub struct Session {
     pub driver: Driver,
     /// `emergency`, `reconcile`, …
     pub procedure: &'static str,
+    /// The command line, without credentials.
+    pub invocation: String,
+    /// Where copies of journals are kept on this machine.
+    pub local_folder: Option<PathBuf>,
     started: Instant,
     started_at: Timestamp,
 }
@@ -130,17 +135,40 @@ impl Session {
         }
     }
 
+    /// This session as if it had been begun with another operation, by its own command.
+    pub fn of_operation(&self, head: &crate::journal::Head) -> Self {
+        let procedure = if head.procedure == "to" { "to" } else { "emergency" };
+        let context = Context { operation: head.operation.clone(), ..self.context.clone() };
+        let output = OutputArgs {
+            reason: head.reason.clone(),
+            incident: head.incident.clone(),
+            ..self.output.clone()
+        };
+        Self {
+            context,
+            output,
+            procedure,
+            driver: self.driver,
+            invocation: self.invocation.clone(),
+            local_folder: self.local_folder.clone(),
+            started: self.started,
+            started_at: self.started_at,
+        }
+    }
+
     fn finish(&self, answer: Result<Conclusion, Failure>) -> u8 {
         let conclusion = answer.unwrap_or_else(|failure| Conclusion::of_failure(self, &failure));
         let collected = self.context.reporter.collected();
-        self.context.emit(EventKind::OperationFinished {
+        let finished = EventKind::OperationFinished {
             outcome: conclusion.document.outcome,
             exit_code: conclusion.document.exit_code,
             elapsed_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             changed: collected.changed,
             error: conclusion.document.error.clone(),
             next: conclusion.document.next.clone(),
-        });
+        };
+        // A resumed operation keeps its identifier.
+        self.context.reporter.emit(&conclusion.document.operation, self.context.now(), finished);
         self.context.reporter.finish();
         conclusion.print(self);
         conclusion.document.exit_code
@@ -163,7 +191,7 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "status") => {
+        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "operations" | "status") => {
             EventStyle::Silent
         }
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
@@ -180,6 +208,7 @@ pub async fn with(
             return Conclusion::without_session(&printer, &output, procedure, &failure);
         }
     };
+    let local_folder = crate::execute::operation::local_folder(&lookup);
     let driver = match Driver::from_environment(lookup("HELM_DRIVER").as_deref()) {
         Ok(driver) => driver,
         Err(error) => {
@@ -200,6 +229,8 @@ pub async fn with(
     let limit = output.timeout.0;
     let context = Context {
         client: connection.client,
+        bare: connection.bare,
+        guard: connection.guard,
         context_name: connection.context_name,
         namespace: connection.namespace,
         requests: connection.requests,
@@ -210,7 +241,7 @@ pub async fn with(
         registries: Arc::new(cli.registry.settings(&lookup)),
         actor: actor(lookup),
     };
-    let session = Session { started_at: context.now(), context, output, driver, procedure, started };
+    let session = Session { started_at: context.now(), context, output, driver, procedure, invocation: cli.invocation.clone(), local_folder, started };
     let reminder = tokio::spawn(reporter.remind());
     let answer = command(&session).await;
     reminder.abort();

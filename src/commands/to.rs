@@ -1,15 +1,22 @@
 //! `to`: procedures 1 and 2 of the runbook, from choosing the revision to a true Helm record.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
-use super::{Conclusion, Failure, Session, lock};
+use super::{Conclusion, Failure, Session, lock, operation};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
 use crate::event::{Phase, StageStatus};
 use crate::execute::phase;
 use crate::execute::record::{self, OpenRecord};
-use crate::execute::rollback::{self, Fault, Options, Rollback, RollbackExecution};
+use crate::execute::rollback::{self, Done, Fault, Options, Rollback, RollbackExecution};
 use crate::helm::error::StorageError;
 use crate::outcome::{ExitCode, Outcome};
+use crate::journal::restore::Restore;
+use crate::journal::{RollbackWork, State, Work};
+use crate::plan::rollback::Action;
 use crate::plan::rollback::saved::SavedPlan;
 use crate::reconcile;
 
@@ -26,7 +33,8 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     };
     session.start(wish.release(), &wish.target());
     let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;
-    lock::check(&look.snapshot.metas, arguments.take_over)?;
+    let blocking =
+        lock::check(session, &look.plan.release, &look.snapshot.metas, arguments.take_over).await?;
     let report = Report { look: &look };
     if arguments.dry_run != DryRun::None {
         look.show(session, "ROLLBACK");
@@ -43,7 +51,6 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     );
     session.confirm(&question, &plan.release).await?;
 
-    let mut open = open(session, &look).await?;
     let hook_timeout =
         if session.output.timeout.0.is_zero() { DEFAULT_HOOK_TIMEOUT } else { session.output.timeout };
     let options = Options {
@@ -52,10 +59,94 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         cleanup_on_fail: arguments.cleanup_on_fail,
         hook_timeout: hook_timeout.0,
     };
-    let rollback = Rollback { snapshot: &look.snapshot, plan, options: &options };
-    let execution = rollback::run(&session.context, &rollback, &mut open).await;
-    let closed = close(session, &look, &execution, open, arguments.history_max).await;
+    let work = RollbackWork {
+        plan: plan.clone(),
+        findings: look.findings.clone(),
+        options: options.clone(),
+        history_max: arguments.history_max,
+    };
+    let head = operation::head(
+        session,
+        Some(&plan.release),
+        &format!("revision {}", plan.target_revision),
+        &look.snapshot.metas,
+        Work::Rollback(Box::new(work)),
+    );
+    let restore = restore_documents(&look);
+    let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
+    let run = Run { options: &options, history_max: arguments.history_max, milestones: BTreeSet::new() };
+    let answer = Box::pin(carry_out(session, &look, run)).await;
+    operation::conclude(session, operation, answer, State::Finished).await
+}
+
+/// What is left to do of a rollback.
+pub struct Run<'a> {
+    /// How.
+    pub options: &'a Options,
+    /// How many revisions stay.
+    pub history_max: Option<usize>,
+    /// What must not be done twice and was done before.
+    pub milestones: BTreeSet<String>,
+}
+
+/// The part of a rollback after its confirmation, the first time and when it is gone on with. An error means that nothing
+/// was written.
+pub async fn carry_out(session: &Session, look: &Look, run: Run<'_>) -> Result<Conclusion, Failure> {
+    let (context, plan) = (&session.context, &look.plan);
+    let mut open = match record::adopt(context, session.driver, &plan.release, plan.new_revision).await? {
+        Some(ours) => ours,
+        None => open(session, look).await?,
+    };
+    let rollback = Rollback {
+        snapshot: &look.snapshot,
+        plan,
+        options: run.options,
+        milestones: &run.milestones,
+    };
+    let execution = rollback::run(context, &rollback, &mut open).await;
+    let closed = close(session, look, &execution, open, run.history_max).await;
+    let report = Report { look };
+    tell(session, look, &execution).await;
     Ok(report.executed(session, &execution, closed.err().as_ref()))
+}
+
+/// Kubernetes Events on the workloads that were changed and on the release: who did what and why.
+async fn tell(session: &Session, look: &Look, execution: &RollbackExecution) {
+    let (context, plan) = (&session.context, &look.plan);
+    let why = session.output.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let note = format!(
+        "operation {} by {}: {} back to revision {}{why}",
+        context.operation, context.actor, plan.release, plan.target_revision
+    );
+    let changed = execution.objects.iter().filter(|(_, done)| matches!(done, Done::Created | Done::Changed));
+    let told: Vec<(ObjectReference, String)> = changed
+        .filter_map(|(key, _)| plan.objects.iter().find(|step| step.key == *key))
+        .filter_map(|step| Some((step, step.workload()?)))
+        .map(|(step, workload)| ObjectReference {
+            api_version: Some(step.api_version.clone()),
+            kind: Some(step.key.kind.clone()),
+            namespace: Some(workload.namespace),
+            name: Some(workload.name),
+            uid: step.uid.clone(),
+            ..ObjectReference::default()
+        })
+        .chain([operation::record_reference(session, &plan.release, plan.new_revision)])
+        .map(|reference| (reference, note.clone()))
+        .collect();
+    crate::execute::operation::tell(context, &told, execution.fault.is_none()).await;
+}
+
+/// What `abort` needs: every object that is written or deleted as it is now, and as it is meant to become.
+fn restore_documents(look: &Look) -> Vec<Restore> {
+    let steps = look.plan.objects.iter().filter(|step| step.action != Action::Keep);
+    steps
+        .map(|step| Restore {
+            key: step.key.clone(),
+            api_version: step.api_version.clone(),
+            before: look.snapshot.live(&step.key).cloned(),
+            after: look.forecast.after(&step.key).cloned(),
+        })
+        .collect()
 }
 
 /// Writes the pending record: from here on Helm and pipelines refuse to deploy into the middle.

@@ -20,6 +20,7 @@ use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
 use crate::cli::ConnectionArgs;
+use crate::execute::operation::guard::Guard;
 
 /// Time limit of one request until its answer begins, unless `--request-timeout` says otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ impl RequestCounts {
 }
 
 /// Whether a request can change the cluster.
-fn is_write<B>(request: &Request<B>) -> bool {
+pub(crate) fn is_write<B>(request: &Request<B>) -> bool {
     let uri = request.uri();
     !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
         && !uri.query().is_some_and(|query| query.contains("dryRun=All"))
@@ -79,8 +80,12 @@ fn is_write<B>(request: &Request<B>) -> bool {
 
 /// A connection ready for use.
 pub struct Connection {
-    /// The client.
+    /// The client. Its writes pass the gate of the operation that runs.
     pub client: kube::Client,
+    /// The same connection without the gate, for the operation's own lock and journal.
+    pub bare: kube::Client,
+    /// The gate.
+    pub guard: Arc<Guard>,
     /// The context's name.
     pub context_name: String,
     /// The namespace: from the flag, else the context's.
@@ -104,7 +109,7 @@ pub async fn connect(arguments: &ConnectionArgs, concurrency: u16) -> Result<Con
     let requests = Arc::new(RequestCounts::default());
     let retry = RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(5), 6, true)
         .expect("the delays are in order and not zero");
-    let client = ClientBuilder::try_from(config)?
+    let bare = ClientBuilder::try_from(config)?
         .with_layer(&TimeoutLayer::new(time_limit))
         .with_layer(&CountLayer { counts: requests.clone(), on_the_wire: true })
         .with_layer(&BufferLayer::new(1024))
@@ -112,7 +117,19 @@ pub async fn connect(arguments: &ConnectionArgs, concurrency: u16) -> Result<Con
         .with_layer(&CountLayer { counts: requests.clone(), on_the_wire: false })
         .with_layer(&ConcurrencyLimitLayer::new(usize::from(concurrency)))
         .build();
-    Ok(Connection { client, context_name, namespace, requests })
+    let guard = Arc::new(Guard::default());
+    let client = guarded(&bare, &guard, &namespace);
+    Ok(Connection { client, bare, guard, context_name, namespace, requests })
+}
+
+/// A client whose writes pass a gate before they are sent by another.
+pub fn guarded(bare: &kube::Client, guard: &Arc<Guard>, namespace: &str) -> kube::Client {
+    let (bare, guard) = (bare.clone(), guard.clone());
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (bare, guard) = (bare.clone(), guard.clone());
+        async move { guard.pass(&bare, request).await }
+    });
+    kube::Client::new(service, namespace)
 }
 
 async fn load(arguments: &ConnectionArgs) -> Result<(Config, String), ConnectError> {

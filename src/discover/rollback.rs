@@ -92,6 +92,11 @@ impl RollbackSnapshot {
         most.map_or_else(|| DEFAULT_WRITER.to_owned(), |(name, _)| name)
     }
 
+    /// An object as it is in the cluster, managed fields included.
+    pub fn live(&self, key: &objects::ObjectKey) -> Option<&Value> {
+        self.objects.iter().find(|found| found.history.key == *key)?.live.as_ref()
+    }
+
     /// What the target says of an object, with the marks of this release.
     pub fn with_marks(&self, found: &FoundObject) -> Option<Value> {
         let target = found.history.target.as_ref()?;
@@ -114,7 +119,8 @@ pub async fn read(
             .map_err(|source| DiscoverError::Workloads { namespace: namespace.clone(), source })
     };
     let records = async {
-        let metas = storage.list(name).await?;
+        let mut metas = storage.list(name).await?;
+        metas.retain(|meta| wanted.below.is_none_or(|limit| meta.revision < limit));
         if metas.is_empty() {
             let (namespace, name) = (namespace.clone(), name.to_owned());
             return Err(DiscoverError::NoSuchRelease { namespace, name }.into());

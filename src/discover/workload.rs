@@ -110,6 +110,8 @@ pub struct Workload {
     pub past_images: Vec<BTreeMap<String, String>>,
     /// Who scales it.
     pub autoscaler: Option<Autoscaler>,
+    /// `metadata.managedFields`: who owns which field.
+    pub managed_fields: Value,
     /// The whole object without `managedFields`, for the rules of readiness.
     pub object: Value,
     /// Field manager that owned each container's image when we looked, by container name.
@@ -167,6 +169,7 @@ impl Workload {
             pods: Vec::new(),
             past_images: Vec::new(),
             autoscaler: None,
+            managed_fields: serde_json::to_value(&object.metadata.managed_fields).unwrap_or_default(),
             object: without_managed_fields(object),
             image_managers: image_managers(object, kind),
         }

@@ -8,10 +8,12 @@ pub mod hooks;
 mod hooks_tests;
 mod jobs;
 pub mod managed_fields;
+pub mod operation;
 pub mod patches;
 pub mod record;
 pub mod rollback;
 mod swap;
+pub mod undo;
 mod unstick;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, select_all};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -37,7 +40,8 @@ pub use managed_fields::FIELD_MANAGER;
 pub use swap::Swapped;
 
 /// How the operator wants it carried out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Options {
     /// `--stop-timeout`.
     pub stop_timeout: Option<Duration>,

@@ -79,7 +79,30 @@ pub async fn open(
     let record = reconcile::pending(&base.record, revision, description, context.now());
     let (meta, record) = store_new(context, &storage, record).await?;
     changed(context, "create", &meta, &Status::PendingRollback);
-    Ok(Some(OpenRecord { storage, meta, record }))
+    Ok(Some(hold(context, OpenRecord { storage, meta, record })))
+}
+
+/// From now on the operation's writes ask whether this record is still ours.
+fn hold(context: &Context, open: OpenRecord) -> OpenRecord {
+    let meta = &open.meta;
+    context.guard.hold_record(open.storage.driver(), &context.namespace, &meta.release, meta.revision);
+    open
+}
+
+/// The record of a revision, if this operation wrote it before.
+pub async fn adopt(
+    context: &Context,
+    driver: Driver,
+    release: &str,
+    revision: u64,
+) -> Result<Option<OpenRecord>, StorageError> {
+    let storage = storage(context, driver);
+    let found = storage.find(release, revision).await?;
+    let Some(meta) = found.filter(|found| found.operation.as_deref() == Some(&context.operation)) else {
+        return Ok(None);
+    };
+    let stored = storage.get(&meta).await?;
+    Ok(Some(hold(context, OpenRecord { storage, meta: stored.meta, record: stored.record })))
 }
 
 /// Writes a record as it is, to be held by this operation. [`StorageError::Taken`] means that somebody else began one.
@@ -87,7 +110,7 @@ pub async fn begin(context: &Context, driver: Driver, record: Record) -> Result<
     let storage = storage(context, driver);
     let (meta, record) = store_new(context, &storage, record).await?;
     changed(context, "create", &meta, &record.status());
-    Ok(OpenRecord { storage, meta, record })
+    Ok(hold(context, OpenRecord { storage, meta, record }))
 }
 
 /// Computes the record that tells what runs.
@@ -168,6 +191,7 @@ impl OpenRecord {
 
     /// Takes the record away again, because nothing was written.
     pub async fn withdraw(self, context: &Context) -> Result<(), StorageError> {
+        context.guard.let_record_go();
         self.storage.delete(&self.meta).await?;
         changed(context, "delete", &self.meta, &Status::PendingRollback);
         Ok(())
@@ -207,6 +231,60 @@ pub async fn set_statuses(
         changed(context, "update", &meta, &change.to);
     }
     Ok(())
+}
+
+/// Undoes what an operation wrote among Helm's records: whichever revision was deployed before is deployed again, and the
+/// operation's own becomes `failed`; where it `touched` nothing else, it goes. Answers what was done in a sentence.
+pub async fn undo(
+    context: &Context,
+    driver: Driver,
+    release: &str,
+    ours: u64,
+    before: &[(u64, String)],
+    touched: bool,
+    why: &str,
+) -> Result<Option<String>, StorageError> {
+    let storage = storage(context, driver);
+    let metas = storage.list(release).await?;
+    let own = metas.iter().find(|meta| {
+        meta.revision == ours && meta.operation.as_deref() == Some(context.operation.as_str())
+    });
+    let change = |meta: &RecordMeta, to: Status, description: Option<String>| StatusChange {
+        revision: meta.revision,
+        from: meta.status.clone(),
+        to,
+        description,
+        why: why.to_owned(),
+        resource_version: meta.resource_version.clone(),
+        written: false,
+        meta: meta.clone(),
+    };
+    let was_deployed = |meta: &RecordMeta| {
+        before.iter().any(|(revision, status)| *revision == meta.revision && status == "deployed")
+    };
+    let is_newest = metas.first().is_none_or(|newest| newest.revision <= ours);
+    let mut changes: Vec<StatusChange> = metas
+        .iter()
+        .filter(|meta| is_newest && was_deployed(meta) && meta.status == Status::Superseded)
+        .map(|meta| change(meta, Status::Deployed, None))
+        .collect();
+    let mut said: Vec<String> =
+        changes.iter().map(|change| format!("revision {} is deployed again", change.revision)).collect();
+    match own {
+        Some(own) if own.status.is_pending() && !touched => {
+            set_statuses(context, driver, &mut changes).await?;
+            storage.delete(own).await?;
+            changed(context, "delete", own, &own.status);
+            said.push(format!("revision {ours}, which described nothing, is gone"));
+        }
+        Some(own) if own.status != Status::Failed || touched => {
+            changes.push(change(own, Status::Failed, Some(reconcile::shorten(why))));
+            set_statuses(context, driver, &mut changes).await?;
+            said.push(format!("revision {ours} is failed, and says that it was undone"));
+        }
+        _ => set_statuses(context, driver, &mut changes).await?,
+    }
+    Ok((!said.is_empty()).then(|| said.join("; ")))
 }
 
 /// Creates a record. One that is too large loses the chart's templates and files, which no later rollback needs. Where an

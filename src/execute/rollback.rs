@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::hooks::{self, HookError, HookRun};
 use super::jobs;
@@ -24,7 +25,8 @@ use crate::workload::{WorkloadKind, WorkloadRef};
 use writes::{apply_all, delete, report, restart};
 
 /// How the operator wants it carried out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Options {
     /// `--no-wait`.
     pub no_wait: bool,
@@ -116,6 +118,8 @@ pub struct Rollback<'a> {
     pub plan: &'a RollbackPlan,
     /// How.
     pub options: &'a Options,
+    /// What must not be done twice and was done before.
+    pub milestones: &'a BTreeSet<String>,
 }
 
 /// Carries out the plan. The record is kept up to date while hooks run.
@@ -174,7 +178,10 @@ async fn run_hooks(
     execution: &mut RollbackExecution,
     event: &'static str,
 ) -> Result<(), Fault> {
-    if !rollback.plan.hooks.iter().any(|hook| hook.event == event) {
+    let milestone = format!("{event} hooks");
+    if !rollback.plan.hooks.iter().any(|hook| hook.event == event)
+        || rollback.milestones.contains(&milestone)
+    {
         return Ok(());
     }
     interrupted(context)?;
@@ -189,6 +196,9 @@ async fn run_hooks(
     .await;
     // How the last hook ended stands in the record that closes the operation.
     open.note(record);
+    if answer.is_ok() {
+        context.guard.milestone(&milestone).await;
+    }
     answer.map_err(|error| match error.signal() {
         Some(signal) => {
             context.warn(error.to_string());

@@ -45,6 +45,11 @@ pub struct Swapped {
 }
 
 impl Swapped {
+    /// A workload that was written by an earlier process of the operation.
+    pub fn before(plan: WorkloadPlan, generation: i64) -> Self {
+        Self { plan, written: true, left_stopped: false, problem: None, generation: Some(generation) }
+    }
+
     fn untouched(plan: WorkloadPlan, problem: impl Into<String>) -> Self {
         Self { plan, written: false, left_stopped: false, problem: Some(problem.into()), generation: None }
     }
@@ -62,6 +67,9 @@ enum WriteError {
     /// The server refuses the write and will go on refusing.
     #[error("the API server refused the write: {0}")]
     Refused(String),
+    /// The release is not ours any more.
+    #[error("{0}")]
+    Lost(String),
     /// No usable answer.
     #[error("the API server did not answer: {0}")]
     NoAnswer(String),
@@ -72,6 +80,9 @@ impl From<kube::Error> for WriteError {
         match error {
             kube::Error::Api(status) if is_test_failure(&status) => Self::Changed,
             kube::Error::Api(status) if status.code == 404 => Self::Gone,
+            kube::Error::Api(status) if status.code == super::operation::guard::LOST.as_u16() => {
+                Self::Lost(status.message)
+            }
             kube::Error::Api(status)
                 if (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429) =>
             {
@@ -312,6 +323,10 @@ pub async fn start_stopped(context: &Context, plan: WorkloadPlan, options: &Opti
                 return Swapped { plan, written: with_images, left_stopped: false, problem, generation };
             }
             Err(WriteError::Gone) => return Swapped::untouched(plan, WriteError::Gone.to_string()),
+            Err(WriteError::Lost(why)) => {
+                // Whoever took the release over knows from the annotation what to start.
+                return Swapped { plan, written: false, left_stopped: true, problem: Some(why), generation: None };
+            }
             Err(error) => {
                 match read(context, &plan).await {
                     Ok(Some(live)) if live.uid == plan.uid => match recover(&live, &plan) {

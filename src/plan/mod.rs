@@ -11,12 +11,16 @@ mod last_good_tests;
 mod mentions;
 pub mod question;
 pub mod repair;
+pub mod resume;
 pub mod revisions;
 pub mod rollback;
 mod selection;
 pub mod strategy;
 pub mod swaps;
 mod targets;
+pub mod undo;
+#[cfg(test)]
+mod undo_tests;
 
 use serde::{Deserialize, Serialize};
 

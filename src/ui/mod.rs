@@ -6,6 +6,7 @@ mod failure;
 mod history;
 mod lines;
 mod list;
+mod operations;
 mod plan;
 mod printer;
 mod prompt;
@@ -24,6 +25,7 @@ pub use diff::{Detail, diff_summary, diff_text};
 pub use failure::failure_block;
 pub use history::{history_table, workload_history_table};
 pub use list::list_table;
+pub use operations::{operation_screen, operations_table};
 pub use plan::plan_screen;
 pub use printer::{Printer, Streams};
 pub use printer::{can_ask, stderr_is_terminal};
@@ -95,7 +97,7 @@ impl Reporter {
     }
 
     /// Reports one event.
-    pub fn emit(&self, operation: &str, ts: Timestamp, kind: EventKind) {
+    pub fn emit(&self, operation: &str, ts: Timestamp, kind: EventKind) -> Event {
         let mut state = self.lock();
         state.seq += 1;
         let event = Event { v: 1, ts, operation: operation.to_owned(), seq: state.seq, kind };
@@ -110,6 +112,7 @@ impl Reporter {
             }
             Consumer::Silent => {}
         }
+        event
     }
 
     /// What the events so far add up to.

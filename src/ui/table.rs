@@ -1,6 +1,6 @@
 //! Tables without lines, and the short forms of what stands in their cells.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tabled::builder::Builder;
 use tabled::settings::{Modify, Padding, Style, object::Columns};
 
@@ -16,20 +16,7 @@ pub fn aligned(rows: impl IntoIterator<Item = Vec<String>>) -> String {
     lines.join("\n")
 }
 
-/// How long something is ago, in its largest unit, as kubectl says it: `45s`, `31m`, `28h`, `3d`.
-pub fn age(then: Timestamp, now: Timestamp) -> String {
-    elapsed(now.duration_since(then).max(SignedDuration::ZERO).as_secs())
-}
-
-/// A number of seconds in its largest unit.
-pub fn elapsed(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
+pub use crate::words::{age, elapsed};
 
 /// A moment to the minute in UTC with its age: `2026-11-24 14:00Z (31m)`.
 pub fn moment(then: Timestamp, now: Timestamp) -> String {

@@ -94,7 +94,9 @@ impl Library {
         let reporter = Reporter::new(Printer::new(streams, true, 0, false), EventStyle::JsonLines);
         let (_, interrupt) = Interrupt::new();
         let context = Context {
-            client,
+            client: client.clone(),
+            bare: client,
+            guard: Arc::default(),
             context_name: "test".to_owned(),
             namespace: cluster.namespace.clone(),
             requests: Arc::default(),

@@ -16,6 +16,7 @@ mod helm_afterwards;
 mod hooks;
 mod images;
 mod interruption;
+mod kills;
 mod leftovers;
 mod listing;
 mod long_history;

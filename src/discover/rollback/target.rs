@@ -26,6 +26,8 @@ pub struct Wanted {
     pub helm_compat: bool,
     /// A revision that is named may have failed.
     pub allow_failed: bool,
+    /// Only revisions below this one are looked at: as it was before the operation that wrote it.
+    pub below: Option<u64>,
 }
 
 impl Wanted {

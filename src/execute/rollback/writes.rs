@@ -22,6 +22,9 @@ use crate::workload::WorkloadRef;
 /// How often a deletion looks again at an object that changes meanwhile.
 const DELETE_ATTEMPTS: u32 = 8;
 
+/// The milestone of restarts.
+const RESTARTED: &str = "restarts";
+
 /// How long the API server may be away while one object is written.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(120);
 
@@ -226,6 +229,9 @@ pub(super) async fn restart(
         .filter(|restart| restart.planned)
         .map(|restart| &restart.workload)
         .collect();
+    if planned.is_empty() || rollback.milestones.contains(RESTARTED) {
+        return Ok(());
+    }
     let now = context.now().to_string();
     let answers = join_all(planned.iter().map(|workload| async {
         let api: Api<DynamicObject> = Api::namespaced_with(
@@ -254,5 +260,9 @@ pub(super) async fn restart(
             )),
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(Fault::Objects(failures)) }
+    if !failures.is_empty() {
+        return Err(Fault::Objects(failures));
+    }
+    context.guard.milestone(RESTARTED).await;
+    Ok(())
 }

@@ -40,6 +40,18 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+impl From<&crate::workload::WorkloadRef> for ObjectKey {
+    fn from(workload: &crate::workload::WorkloadRef) -> Self {
+        let resource = workload.kind.api_resource();
+        Self {
+            group: resource.group,
+            kind: resource.kind,
+            namespace: Some(workload.namespace.clone()),
+            name: workload.name.clone(),
+        }
+    }
+}
+
 impl From<&ObjectKey> for crate::event::ObjectReference {
     fn from(key: &ObjectKey) -> Self {
         Self {

@@ -26,7 +26,7 @@ pub use plain::{deployment, stateful_set};
 pub use platform::{INFRASTRUCTURE, Release, SERVICES, all_tags, broken_tags, chart, merge, random_tag};
 pub use program::{Run, Running};
 pub use proxy::Proxy;
-pub use recorder::Recorder;
+pub use recorder::{Recorder, Verdict, is_write};
 pub use sampler::{Sample, Sampler};
 pub use state::{WorkloadState, images_in, is_pod_ready};
 

@@ -100,6 +100,11 @@ impl Running {
         }
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `INT`, `TERM`, `KILL`.
     #[track_caller]
     pub fn signal(&self, name: &str) {

@@ -1,0 +1,185 @@
+//! `abort`: puts back what was there before an operation, in reverse: values, then who owned them, then Helm's records.
+
+use anyhow::anyhow;
+use futures::future::join_all;
+
+use super::operation::{self, find};
+use super::{Conclusion, Failure, Session};
+use crate::cli::AbortArgs;
+use crate::discover::apis::Apis;
+use crate::event::{Phase, StageStatus};
+use crate::execute::operation::store;
+use crate::execute::record;
+use crate::execute::{phase, undo};
+use crate::journal::restore::Restore;
+use crate::journal::{Head, Journal, State, Work};
+use crate::outcome::{ExitCode, Outcome};
+use crate::plan::rollback::objects::ObjectKey;
+use crate::report::ReleaseResult;
+use crate::words::{age, counted};
+
+/// What was put back, object by object.
+type Undone = Vec<(String, undo::Undone)>;
+
+/// Runs the command.
+pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion, Failure> {
+    let opened = session.unless_interrupted(find(session, arguments.operation.as_deref())).await?;
+    let head = opened.journal.head.clone();
+    let (id, namespace) = (&head.operation, &head.namespace);
+    if !opened.state.is_unfinished() {
+        let (state, next) = match opened.state {
+            State::Finished => ("has done what it was meant to do", "history"),
+            State::Aborted => ("was undone already", "status"),
+            _ => ("was left, and another one took its release over", "status"),
+        };
+        let release = head.release.clone().unwrap_or_default();
+        return Err(Failure::usage(format!("operation {id} {state}; nothing was changed"))
+            .hinted(format!("kubectl rollback {next} {release} -n {namespace}")));
+    }
+    let own = session.of_operation(&head);
+    own.start(head.release.as_deref(), "what was there before");
+    operation::not_held(&own, &head, arguments.take_over).await?;
+    let restore = own
+        .unless_interrupted(async {
+            let read = store::open_restore(&own.context.bare, namespace, id).await;
+            read.map_err(|error| Failure::from(anyhow!(error).context("nothing was changed")))
+        })
+        .await?;
+    let begun = age(head.started_at, own.context.now());
+    own.printer().talk(&format!(
+        "ABORT  operation {id}: {} {} to {}, begun {begun} ago by {}, {} sent so far\n  what it changed is put back; what somebody else has changed since stays",
+        head.procedure,
+        head.release.as_deref().unwrap_or("workloads"),
+        head.target,
+        head.actor,
+        counted(opened.journal.writes(), "write")
+    ));
+    let word = head.release.as_deref().unwrap_or("yes");
+    own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
+    let (operation, journal) =
+        operation::take_up(&own, opened, State::Aborting, arguments.take_over).await?;
+    let answer = Box::pin(put_back(&own, &journal, &restore)).await;
+    operation::conclude(&own, operation, answer, State::Aborted).await
+}
+
+async fn put_back(session: &Session, journal: &Journal, restore: &[Restore]) -> Result<Conclusion, Failure> {
+    let context = &session.context;
+    let head = &journal.head;
+    let undone = phase(context, Phase::Start, "putting back what was there", async {
+        let undone = match &head.work {
+            Work::Emergency(work) => {
+                join_all(work.plan.workloads.iter().map(|planned| async {
+                    let key = ObjectKey::from(&planned.workload);
+                    let saved = restore.iter().find(|restore| restore.key == key);
+                    let saved = saved.and_then(|restore| restore.before.as_ref());
+                    (planned.workload.to_string(), undo::workload(context, planned, saved).await)
+                }))
+                .await
+            }
+            Work::Rollback(work) => objects(session, journal, restore, &work.plan.release).await,
+        };
+        let changed = undone.iter().filter(|(_, undone)| undone.changed).count();
+        let failed = undone.iter().filter(|(_, undone)| undone.problem.is_some()).count();
+        let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
+        let of = counted(undone.len(), "object");
+        (undone, status, format!("{changed} of {of} put back, {failed} not"))
+    })
+    .await;
+    for (what, undone) in &undone {
+        for foreign in &undone.foreign {
+            context.warn(format!("{what}: left alone, somebody else has changed it since: {foreign}"));
+        }
+        if let Some(problem) = &undone.problem {
+            context.warn(format!("{what}: could not be put back: {problem}"));
+        }
+    }
+    let records = phase(context, Phase::Reconcile, "making Helm's records true", async {
+        let answer = records(session, journal, &undone).await;
+        let (status, message) = match &answer {
+            Ok(Some(text)) => (StageStatus::Done, text.clone()),
+            Ok(None) => (StageStatus::Skipped, "Helm's records were not touched".to_owned()),
+            Err(error) => (StageStatus::Failed, error.describe()),
+        };
+        (answer, status, message)
+    })
+    .await;
+    Ok(conclusion(session, head, &undone, records))
+}
+
+/// Objects in reverse order, those of one kind at the same time.
+async fn objects(session: &Session, journal: &Journal, restore: &[Restore], release: &str) -> Undone {
+    let context = &session.context;
+    let versions: std::collections::BTreeSet<&str> =
+        restore.iter().map(|restore| restore.api_version.as_str()).collect();
+    let apis = Apis::read(&context.client, versions.into_iter()).await;
+    let reversed: Vec<&Restore> = restore.iter().rev().collect();
+    let mut undone = Vec::new();
+    for wave in reversed.chunk_by(|left, right| left.key.kind == right.key.kind) {
+        let answers = join_all(wave.iter().map(|restore| async {
+            match apis.resolve(&restore.api_version, &restore.key.kind) {
+                Some((resource, _)) => undo::object(context, journal, restore, &resource, release).await,
+                None => undo::unserved(restore),
+            }
+        }))
+        .await;
+        undone.extend(wave.iter().map(|restore| restore.key.to_string()).zip(answers));
+    }
+    undone
+}
+
+/// The records of Helm's: whoever was deployed is deployed again, and ours says that it was undone; where nothing was
+/// written but the record itself, it goes.
+async fn records(session: &Session, journal: &Journal, undone: &Undone) -> Result<Option<String>, Failure> {
+    let head = &journal.head;
+    let (Some(name), Some(ours)) = (&head.release, head.new_revision()) else { return Ok(None) };
+    let touched = undone.iter().any(|(_, undone)| undone.changed || !undone.foreign.is_empty());
+    let why = format!("{} to {} undone by {}", head.procedure, head.target, session.context.actor);
+    let answer =
+        record::undo(&session.context, session.driver, name, ours, &head.statuses, touched, &why).await?;
+    Ok(answer)
+}
+
+fn conclusion(
+    session: &Session,
+    head: &Head,
+    undone: &Undone,
+    records: Result<Option<String>, Failure>,
+) -> Conclusion {
+    let problems = undone.iter().filter(|(_, undone)| undone.problem.is_some()).count();
+    let changed = undone.iter().filter(|(_, undone)| undone.changed).count();
+    let printer = session.printer();
+    let error = records.as_ref().err().map(Failure::describe);
+    let is_good = problems == 0 && error.is_none();
+    let mut document = session.document();
+    document.procedure = "abort";
+    if !is_good {
+        document.outcome = Outcome::Failed;
+        document.exit_code = ExitCode::Unexpected.code();
+        document.error = Some(error.unwrap_or_else(|| format!("{} could not be put back", counted(problems, "object"))));
+        document.next.push(format!("kubectl rollback abort {} -n {}   # once more", head.operation, head.namespace));
+    }
+    document.release = head.release.clone().map(|name| ReleaseResult {
+        name,
+        from_revision: head.new_revision(),
+        to_revision: head.new_revision().map(|revision| revision - 1),
+        new_revision: None,
+        tag: None,
+    });
+    let mut text = format!(
+        "{} operation {}: {changed} of {} put back{}",
+        if is_good { printer.good("✔") } else { printer.bad("✘") },
+        head.operation,
+        counted(undone.len(), "object"),
+        document.timings.elapsed()
+    );
+    let lines = undone.iter().flat_map(|(what, undone)| {
+        let foreign = undone.foreign.iter().map(move |why| format!("\n  ! {what}: left alone: {why}"));
+        foreign.chain(undone.problem.iter().map(move |why| format!("\n  ✘ {what}: {why}")))
+    });
+    text.extend(lines);
+    if let Ok(Some(records)) = &records {
+        text.push_str("\n  ");
+        text.push_str(records);
+    }
+    Conclusion { document, text, name: format!("operation/{} aborted", head.operation), own: None }
+}

@@ -1,0 +1,214 @@
+//! The program is killed before and after every single write; `abort` then leads to the state before, `resume` to the state
+//! of an undisturbed run.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Helm, Recorder, Release, Run, Test, Verdict, all_tags, broken_tags, content, is_long_run, is_write, merge, say,
+};
+
+/// Kinds of which every object is compared.
+const KINDS: [&str; 9] = [
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "configmaps",
+    "secrets",
+    "services",
+    "serviceaccounts",
+    "horizontalpodautoscalers",
+    "poddisruptionbudgets",
+];
+
+/// Between the program and the API server: counts writes, and kills the program at one of them.
+struct Killer {
+    state: Arc<Mutex<State>>,
+    recorder: Recorder,
+}
+
+#[derive(Default)]
+struct State {
+    writes: usize,
+    victim: Option<u32>,
+    /// At which write, and whether after it has arrived.
+    at: Option<(usize, bool)>,
+    /// The write at which it was killed.
+    killed: Option<String>,
+}
+
+impl Killer {
+    fn new(test: &Test) -> Self {
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = state.clone();
+        let recorder = Recorder::with(&test.cluster, move |method, target| {
+            if !is_write(method, target) {
+                return Verdict::Pass;
+            }
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.killed.is_some() {
+                return Verdict::Lose;
+            }
+            state.writes += 1;
+            let Some((at, after)) = state.at else { return Verdict::Pass };
+            if state.writes != at {
+                return Verdict::Pass;
+            }
+            state.killed = Some(format!("{method} {target}"));
+            let victim = state.victim.expect("the program runs").to_string();
+            let killed = Command::new("kill").args(["-KILL", &victim]).status().unwrap();
+            assert!(killed.success());
+            if after { Verdict::LoseAnswer } else { Verdict::Lose }
+        });
+        Self { state, recorder }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs the program through here to its end, and counts its writes.
+    fn count(&self, test: &Test, arguments: &[&str]) -> (Run, usize) {
+        *self.state() = State::default();
+        let run = test.run(&self.through(arguments));
+        (run, self.state().writes)
+    }
+
+    /// Runs the program and kills it; answers at which write, or nothing where it came to its end before.
+    fn kill(&self, test: &Test, arguments: &[&str], at: (usize, bool)) -> Option<String> {
+        let mut state = self.state();
+        *state = State { at: Some(at), ..State::default() };
+        let running = test.start(&self.through(arguments));
+        state.victim = Some(running.id());
+        drop(state);
+        let run = running.finish();
+        let killed = self.state().killed.take();
+        assert_eq!(killed.is_some(), run.code.is_none(), "{run}");
+        killed
+    }
+
+    fn through<'a>(&self, arguments: &[&'a str]) -> Vec<&'a str> {
+        let url: &'static str = Box::leak(self.recorder.url().into_boxed_str());
+        arguments.iter().copied().chain(["--server", url]).collect()
+    }
+}
+
+/// Everything of a namespace that a rollback may change, by kind and name, without what differs between two that are alike.
+fn everything(test: &Test) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    for kind in KINDS {
+        for object in test.cluster.list(kind) {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let is_record = name.starts_with("sh.helm.release.v1.") || name.starts_with("kubectl-rollback.");
+            if is_record || name == "kube-root-ca.crt" {
+                continue;
+            }
+            all.insert(format!("{kind}/{name}"), content(&object));
+        }
+    }
+    all
+}
+
+/// Who owns what of everything that a rollback may change, without times and without the status.
+fn owners(test: &Test) -> BTreeMap<String, Vec<Value>> {
+    let mut all = BTreeMap::new();
+    for object in test.cluster.list("deployments") {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        all.insert(name, crate::harness::owners(&object));
+    }
+    all
+}
+
+/// Revisions and statuses of Helm's records.
+fn records(test: &Test, release: &Release<'_>) -> Vec<String> {
+    let history = Helm::Four.history(&test.cluster, &release.name);
+    history
+        .iter()
+        .map(|entry| format!("{} {}", entry["revision"], entry["status"].as_str().unwrap_or_default()))
+        .collect()
+}
+
+#[track_caller]
+fn assert_same(what: &str, left: &BTreeMap<String, Value>, right: &BTreeMap<String, Value>) {
+    let names: std::collections::BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    for name in names {
+        assert_eq!(left.get(name), right.get(name), "{what}: {name}");
+    }
+}
+
+/// Kills `arguments` at every `step`-th point, from `first` on.
+fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: usize) {
+    let Some(test) = Test::named(&format!("kills-{procedure}")) else { return };
+    let release = Release::install(&test, helm, "todo-app", &all_tags("good-1"));
+    release.upgrade_and_wait(&merge(&json!({"backend": {"logLevel": "debug"}}), &all_tags("good-2")));
+    let broken = merge(&json!({"backend": {"logLevel": "trace"}}), &broken_tags());
+    release.upgrade(&broken);
+    test.cluster.wait_until_broken();
+    let killer = Killer::new(&test);
+
+    let (undisturbed, writes) = killer.count(&test, arguments);
+    let undisturbed = undisturbed.expect(0);
+    let wanted = everything(&test);
+    assert!(writes > 10, "{undisturbed}");
+    let mut points = 0;
+    for point in (first..=2 * writes).step_by(step) {
+        let at = (point.div_ceil(2), point % 2 == 0);
+        release.upgrade(&broken);
+        test.cluster.wait_until_broken();
+        let (before, owned, recorded) = (everything(&test), owners(&test), records(&test, &release));
+        let newest = release.newest().0;
+
+        let Some(killed) = killer.kill(&test, arguments, at) else { continue };
+        let when = format!("killed {} write {} ({killed})", if at.1 { "after" } else { "before" }, at.0);
+        let abort = test.run(&["abort", "--yes", "--take-over", "-o", "json"]);
+        // Where it was killed before the journal was there, or after its end, there is nothing to undo.
+        let had_journal = abort.code != Some(2);
+        if had_journal {
+            let abort = abort.expect(0);
+            assert_same(&format!("{when}, undone\n{abort}"), &before, &everything(&test));
+            assert_eq!(owned, owners(&test), "{when}, undone: owners\n{abort}");
+            let mut now = records(&test, &release);
+            now.retain(|record| *record != format!("{} failed", newest + 1));
+            assert_eq!(now, recorded, "{when}, undone: records\n{abort}");
+        }
+
+        let Some(killed) = killer.kill(&test, arguments, at) else { continue };
+        let when = format!("killed {} write {} ({killed})", if at.1 { "after" } else { "before" }, at.0);
+        let resume = test.run(&["resume", "--yes", "--take-over", "-o", "json"]);
+        let resume = if resume.code == Some(2) {
+            assert!(resume.stdout.contains("no unfinished operation"), "{when}\n{resume}");
+            // Either nothing was begun, or everything was done.
+            if everything(&test) == wanted { resume } else { test.run(arguments).expect(0) }
+        } else {
+            resume.expect(0)
+        };
+        assert_same(&format!("{when}, gone on with\n{resume}"), &wanted, &everything(&test));
+        release.assert_manifest_names_what_runs(Helm::Four);
+        let now = records(&test, &release);
+        let deployed: Vec<&String> = now.iter().filter(|record| record.ends_with(" deployed")).collect();
+        assert_eq!(deployed, [now.last().unwrap()], "{when}, gone on with\n{resume}");
+        assert!(!now.iter().any(|record| record.contains("pending")), "{when}: {now:?}\n{resume}");
+        points += 1;
+    }
+    say(&format!("{procedure}: {writes} writes, {points} of {} points at which it was killed", 2 * writes));
+    assert!(points > 0);
+}
+
+/// How far the points of a short run are apart; a long run takes every one.
+fn step(short: usize) -> usize {
+    if is_long_run() { 1 } else { short }
+}
+
+#[test]
+fn an_emergency_can_be_gone_on_with_and_undone_from_every_write() {
+    let arguments = ["emergency", "--tag", "good-2", "--strategy", "stop-first", "--yes", "-o", "json"];
+    matrix(Helm::Four, "emergency", &arguments, 1, step(9));
+}
+
+#[test]
+fn a_rollback_can_be_gone_on_with_and_undone_from_every_write() {
+    matrix(Helm::Four, "to", &["to", "2", "--yes", "-o", "json"], 1, step(9));
+}
