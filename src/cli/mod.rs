@@ -21,7 +21,9 @@ pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
-pub use operations::{AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs};
+pub use operations::{
+    AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs,
+};
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;

@@ -56,8 +56,7 @@ pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion,
     ));
     let word = head.release.as_deref().unwrap_or("yes");
     own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
-    let (operation, journal) =
-        operation::take_up(&own, opened, State::Aborting, arguments.take_over).await?;
+    let (operation, journal) = operation::take_up(&own, opened, State::Aborting, arguments.take_over).await?;
     let answer = Box::pin(put_back(&own, &journal, &restore)).await;
     operation::conclude(&own, operation, answer, State::Aborted).await
 }
@@ -133,7 +132,7 @@ async fn records(session: &Session, journal: &Journal, undone: &Undone) -> Resul
     let head = &journal.head;
     let (Some(name), Some(ours)) = (&head.release, head.new_revision()) else { return Ok(None) };
     let touched = undone.iter().any(|(_, undone)| undone.changed || !undone.foreign.is_empty());
-    let why = format!("{} to {} undone by {}", head.procedure, head.target, session.context.actor);
+    let why = format!("undone by {} (operation {})", session.context.actor, head.operation);
     let answer =
         record::undo(&session.context, session.driver, name, ours, &head.statuses, touched, &why).await?;
     Ok(answer)
@@ -155,8 +154,11 @@ fn conclusion(
     if !is_good {
         document.outcome = Outcome::Failed;
         document.exit_code = ExitCode::Unexpected.code();
-        document.error = Some(error.unwrap_or_else(|| format!("{} could not be put back", counted(problems, "object"))));
-        document.next.push(format!("kubectl rollback abort {} -n {}   # once more", head.operation, head.namespace));
+        document.error =
+            Some(error.unwrap_or_else(|| format!("{} could not be put back", counted(problems, "object"))));
+        document
+            .next
+            .push(format!("kubectl rollback abort {} -n {}   # once more", head.operation, head.namespace));
     }
     document.release = head.release.clone().map(|name| ReleaseResult {
         name,

@@ -20,8 +20,7 @@ pub async fn check(
     let (client, namespace) = (&context.bare, context.namespace.as_str());
     let name = lease::name(Some(release), "");
     let look = async { if take_over { Ok(None) } else { lease::look(client, namespace, &name).await } };
-    let (holder, journals) =
-        futures::join!(look, store::list(client, Some(namespace), Some(release)));
+    let (holder, journals) = futures::join!(look, store::list(client, Some(namespace), Some(release)));
     // Where these may not be read, the records have to do; the lock itself is taken, or missed, before the first write.
     if let Ok(Some(holder)) = holder {
         let message = format!("release {release}: {}; nothing was changed", holder.describe(context.now()));

@@ -36,8 +36,8 @@ pub use failure::Failure;
 pub use history::{
     ContainerImage, HistoryDocument, HistoryRow, PastTemplate, WorkloadHistory, WorkloadHistoryDocument,
 };
-pub use operations::{OperationList, OperationRow};
 pub use list::{ListDocument, ListRow};
+pub use operations::{OperationList, OperationRow};
 pub use session::Session;
 pub use status::{OpenRecord, StatusDocument};
 

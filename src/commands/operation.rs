@@ -12,7 +12,13 @@ use crate::journal::{Head, State, VERSION, Work};
 use crate::outcome::{ExitCode, Outcome};
 
 /// The first part of a journal of this session.
-pub fn head(session: &Session, release: Option<&str>, target: &str, metas: &[RecordMeta], work: Work) -> Head {
+pub fn head(
+    session: &Session,
+    release: Option<&str>,
+    target: &str,
+    metas: &[RecordMeta],
+    work: Work,
+) -> Head {
     let context = &session.context;
     Head {
         version: VERSION,
@@ -90,17 +96,19 @@ pub async fn find(session: &Session, operation: Option<&str>) -> Result<store::O
             && operation.len() <= 32
             && operation.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if !is_name {
-            return Err(Failure::usage(format!("{operation:?} is not the identifier of an operation"))
-                .hinted(list));
+            return Err(
+                Failure::usage(format!("{operation:?} is not the identifier of an operation")).hinted(list)
+            );
         }
         operation.to_owned()
     } else {
-        let listed = store::list(client, Some(namespace), None).await.map_err(|error| unreadable(error, &list))?;
-        let unfinished: Vec<&Listed> =
-            listed.iter().filter(|listed| listed.state.is_unfinished()).collect();
+        let listed =
+            store::list(client, Some(namespace), None).await.map_err(|error| unreadable(error, &list))?;
+        let unfinished: Vec<&Listed> = listed.iter().filter(|listed| listed.state.is_unfinished()).collect();
         match unfinished.as_slice() {
             [] => {
-                let text = format!("namespace {namespace} holds no unfinished operation; nothing was changed");
+                let text =
+                    format!("namespace {namespace} holds no unfinished operation; nothing was changed");
                 return Err(Failure::usage(text).hinted(list));
             }
             [only] => only.operation.clone(),
@@ -181,7 +189,9 @@ pub async fn conclude(
     operation.finish(context, state, outcome, exit_code, result).await;
     if let Some(why) = lost {
         let done = if changed { "what was written until then stays as it is" } else { "nothing was changed" };
-        let error = anyhow!("this operation was stopped, because it does not hold the release any more: {why}; {done}");
+        let error = anyhow!(
+            "this operation was stopped, because it does not hold the release any more: {why}; {done}"
+        );
         return Err(Failure::new(ExitCode::Unexpected, Outcome::Failed, error).hinted(format!(
             "kubectl rollback status {}-n {}",
             release_of(&answer).map(|name| format!("{name} ")).unwrap_or_default(),

@@ -99,14 +99,17 @@ fn failed(error: StoreError) -> Failure {
 async fn read(session: &Session, all: bool, release: Option<&str>) -> Result<Vec<Listed>, Failure> {
     let namespace = (!all).then_some(session.context.namespace.as_str());
     session
-        .unless_interrupted(async { store::list(&session.context.bare, namespace, release).await.map_err(failed) })
+        .unless_interrupted(async {
+            store::list(&session.context.bare, namespace, release).await.map_err(failed)
+        })
         .await
 }
 
 async fn list(session: &Session, arguments: &OperationsListArgs) -> Result<Conclusion, Failure> {
     let listed = read(session, arguments.all_namespaces, arguments.release.as_deref()).await?;
     let operations: Vec<OperationRow> = listed.into_iter().map(OperationRow::from).collect();
-    let name = operations.iter().map(|row| format!("operation/{}", row.operation)).collect::<Vec<_>>().join("\n");
+    let name =
+        operations.iter().map(|row| format!("operation/{}", row.operation)).collect::<Vec<_>>().join("\n");
     let text = if operations.is_empty() {
         format!("namespace {} holds no journal of an operation", session.context.namespace)
     } else {

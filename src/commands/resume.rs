@@ -45,7 +45,8 @@ fn refuse(session: &Session, head: &Head, state: State) -> Result<Option<Conclus
     match state {
         State::Open | State::Failed => Ok(None),
         State::Finished => {
-            let error = anyhow!("operation {operation} has done what it was meant to do; nothing was changed");
+            let error =
+                anyhow!("operation {operation} has done what it was meant to do; nothing was changed");
             let failure = Failure::new(ExitCode::Success, Outcome::Unchanged, error);
             Ok(Some(Conclusion::of_failure(&session.of_operation(head), &failure)))
         }
@@ -121,8 +122,7 @@ async fn emergency(
         skip_reconcile: !work.writes_record,
     };
     let done = left.done.into_iter().map(|(plan, generation)| Swapped::before(plan, generation)).collect();
-    let run =
-        Run { remaining: &left.plan, done, options: &work.options, writes_record: work.writes_record };
+    let run = Run { remaining: &left.plan, done, options: &work.options, writes_record: work.writes_record };
     let answer = Box::pin(carry_out(session, &mut facts, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
 }

@@ -241,7 +241,16 @@ pub async fn with(
         registries: Arc::new(cli.registry.settings(&lookup)),
         actor: actor(lookup),
     };
-    let session = Session { started_at: context.now(), context, output, driver, procedure, invocation: cli.invocation.clone(), local_folder, started };
+    let session = Session {
+        started_at: context.now(),
+        context,
+        output,
+        driver,
+        procedure,
+        invocation: cli.invocation.clone(),
+        local_folder,
+        started,
+    };
     let reminder = tokio::spawn(reporter.remind());
     let answer = command(&session).await;
     reminder.abort();

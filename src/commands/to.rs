@@ -13,9 +13,9 @@ use crate::execute::phase;
 use crate::execute::record::{self, OpenRecord};
 use crate::execute::rollback::{self, Done, Fault, Options, Rollback, RollbackExecution};
 use crate::helm::error::StorageError;
-use crate::outcome::{ExitCode, Outcome};
 use crate::journal::restore::Restore;
 use crate::journal::{RollbackWork, State, Work};
+use crate::outcome::{ExitCode, Outcome};
 use crate::plan::rollback::Action;
 use crate::plan::rollback::saved::SavedPlan;
 use crate::reconcile;
@@ -97,12 +97,8 @@ pub async fn carry_out(session: &Session, look: &Look, run: Run<'_>) -> Result<C
         Some(ours) => ours,
         None => open(session, look).await?,
     };
-    let rollback = Rollback {
-        snapshot: &look.snapshot,
-        plan,
-        options: run.options,
-        milestones: &run.milestones,
-    };
+    let rollback =
+        Rollback { snapshot: &look.snapshot, plan, options: run.options, milestones: &run.milestones };
     let execution = rollback::run(context, &rollback, &mut open).await;
     let closed = close(session, look, &execution, open, run.history_max).await;
     let report = Report { look };

@@ -246,9 +246,9 @@ pub async fn undo(
 ) -> Result<Option<String>, StorageError> {
     let storage = storage(context, driver);
     let metas = storage.list(release).await?;
-    let own = metas.iter().find(|meta| {
-        meta.revision == ours && meta.operation.as_deref() == Some(context.operation.as_str())
-    });
+    let own = metas
+        .iter()
+        .find(|meta| meta.revision == ours && meta.operation.as_deref() == Some(context.operation.as_str()));
     let change = |meta: &RecordMeta, to: Status, description: Option<String>| StatusChange {
         revision: meta.revision,
         from: meta.status.clone(),
@@ -278,7 +278,8 @@ pub async fn undo(
             said.push(format!("revision {ours}, which described nothing, is gone"));
         }
         Some(own) if own.status != Status::Failed || touched => {
-            changes.push(change(own, Status::Failed, Some(reconcile::shorten(why))));
+            let record = storage.get_whatever_status(own).await?.record;
+            changes.push(change(own, Status::Failed, Some(reconcile::undone_description(&record, why))));
             set_statuses(context, driver, &mut changes).await?;
             said.push(format!("revision {ours} is failed, and says that it was undone"));
         }

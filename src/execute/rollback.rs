@@ -179,8 +179,7 @@ async fn run_hooks(
     event: &'static str,
 ) -> Result<(), Fault> {
     let milestone = format!("{event} hooks");
-    if !rollback.plan.hooks.iter().any(|hook| hook.event == event)
-        || rollback.milestones.contains(&milestone)
+    if !rollback.plan.hooks.iter().any(|hook| hook.event == event) || rollback.milestones.contains(&milestone)
     {
         return Ok(());
     }

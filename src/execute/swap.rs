@@ -325,7 +325,13 @@ pub async fn start_stopped(context: &Context, plan: WorkloadPlan, options: &Opti
             Err(WriteError::Gone) => return Swapped::untouched(plan, WriteError::Gone.to_string()),
             Err(WriteError::Lost(why)) => {
                 // Whoever took the release over knows from the annotation what to start.
-                return Swapped { plan, written: false, left_stopped: true, problem: Some(why), generation: None };
+                return Swapped {
+                    plan,
+                    written: false,
+                    left_stopped: true,
+                    problem: Some(why),
+                    generation: None,
+                };
             }
             Err(error) => {
                 match read(context, &plan).await {

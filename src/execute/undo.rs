@@ -70,8 +70,7 @@ impl Place<'_> {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, self.resource),
             None => Api::all_with(self.client.clone(), self.resource),
         };
-        let patch: json_patch::Patch =
-            serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
+        let patch: json_patch::Patch = serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch_metadata(self.name, &parameters, &Patch::<()>::Json(patch)).await?;
@@ -106,9 +105,7 @@ impl Place<'_> {
 fn is_worth_another_look(error: &kube::Error) -> bool {
     match error {
         // A failed `test` is answered with 422 and no causes.
-        kube::Error::Api(status) => {
-            matches!(status.code, 404 | 408 | 409 | 422 | 429) || status.code >= 500
-        }
+        kube::Error::Api(status) => matches!(status.code, 404 | 408 | 409 | 422 | 429) || status.code >= 500,
         kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => false,
         _ => true,
     }
@@ -181,12 +178,8 @@ pub async fn object(
     release: &str,
 ) -> Undone {
     let key = &restore.key;
-    let place = Place {
-        client: &context.client,
-        resource,
-        namespace: key.namespace.as_deref(),
-        name: &key.name,
-    };
+    let place =
+        Place { client: &context.client, resource, namespace: key.namespace.as_deref(), name: &key.name };
     let path = place.path();
     let collection = DynamicObject::url_path(resource, place.namespace);
     persist(context, async |undone| {
@@ -213,8 +206,7 @@ pub async fn object(
             }
             Undo::Delete => {
                 let live = live.as_ref().expect("only what exists is deleted");
-                let text =
-                    |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
                 let (uid, version) = (text("/metadata/uid"), text("/metadata/resourceVersion"));
                 let answer =
                     apply::delete(&context.client, resource, place.namespace, &key.name, uid, version).await;
@@ -240,5 +232,8 @@ pub async fn object(
 
 /// What becomes of an object whose kind is not served any more.
 pub fn unserved(restore: &Restore) -> Undone {
-    Undone::failed(format!("the API server does not serve {} {} any more", restore.api_version, restore.key.kind))
+    Undone::failed(format!(
+        "the API server does not serve {} {} any more",
+        restore.api_version, restore.key.kind
+    ))
 }

@@ -13,7 +13,7 @@ use super::restore::Restore;
 use super::{Entry, Head, Journal, VERSION};
 
 /// The most bytes that a head or restore documents may unfold to.
-const LARGEST: u64 = 256 << 20;
+const LARGEST: u64 = 64 << 20;
 /// Bytes of one piece: what fits a Secret (1 MiB) once it is encoded as base64.
 pub const PIECE: usize = 700 << 10;
 
@@ -40,13 +40,15 @@ pub enum JournalError {
         source: serde_json::Error,
     },
     /// A newer program wrote it.
-    #[error("the journal has format {found}, this program knows formats up to {VERSION}: use the program that wrote it, or a newer one")]
+    #[error(
+        "the journal has format {found}, this program knows formats up to {VERSION}: use the program that wrote it, or a newer one"
+    )]
     Newer {
         /// Its version.
         found: u32,
     },
     /// It is far larger than any journal.
-    #[error("the journal's {0} unfolds to more than 256 MiB")]
+    #[error("the journal's {0} unfolds to more than 64 MiB")]
     TooLarge(&'static str),
 }
 
@@ -126,6 +128,5 @@ pub fn decode_restore(pieces: &[Vec<u8>]) -> Result<Vec<Restore>, JournalError> 
         return Err(JournalError::Missing("restore documents"));
     }
     let text = unfold("restore documents", &pieces.concat())?;
-    serde_json::from_slice(&text)
-        .map_err(|source| JournalError::Syntax { part: "restore documents", source })
+    serde_json::from_slice(&text).map_err(|source| JournalError::Syntax { part: "restore documents", source })
 }

@@ -6,6 +6,8 @@
 
 pub mod codec;
 pub mod restore;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -33,11 +33,13 @@ pub fn remaining(plan: &Plan, now: &Snapshot) -> Remaining {
 
 /// Whether everything that the plan writes to a workload is there, and no note of a stop is left.
 fn is_done(planned: &WorkloadPlan, live: &Workload) -> bool {
-    let noted = live.annotations.contains_key(REPLICAS_BEFORE) || live.annotations.contains_key(SUSPEND_BEFORE);
+    let noted =
+        live.annotations.contains_key(REPLICAS_BEFORE) || live.annotations.contains_key(SUSPEND_BEFORE);
     let image = |name: &str| live.containers.iter().find(|container| container.name == name);
-    let has_images = planned.containers.iter().all(|change| {
-        image(&change.name).is_some_and(|container| container.image == change.to.to_string())
-    });
+    let has_images = planned
+        .containers
+        .iter()
+        .all(|change| image(&change.name).is_some_and(|container| container.image == change.to.to_string()));
     // Where no image changes, only the number tells.
     let has_replicas = !planned.containers.is_empty()
         || planned.replicas.is_none_or(|replicas| live.replicas == Some(replicas.after));
@@ -64,9 +66,10 @@ pub fn rewind(
         }
         let planned = plan.workloads.iter().find(|planned| planned.workload == workload.reference);
         for change in planned.map(|planned| planned.containers.as_slice()).unwrap_or_default() {
-            let swapped = workload.containers.iter_mut().find(|container| {
-                container.name == change.name && container.image == change.to.to_string()
-            });
+            let swapped = workload
+                .containers
+                .iter_mut()
+                .find(|container| container.name == change.name && container.image == change.to.to_string());
             if let Some(container) = swapped {
                 container.image.clone_from(&change.from);
             }

@@ -60,7 +60,8 @@ fn what_somebody_else_has_set_stays_and_is_told() {
 fn only_what_the_operation_left_is_put_back() {
     let before = json!({"metadata": {"resourceVersion": "1"}, "data": {"a": "1", "b": "1", "gone": "1"}});
     let after = json!({"metadata": {"resourceVersion": "1"}, "data": {"a": "2", "b": "2", "new": "2"}});
-    let live = json!({"metadata": {"resourceVersion": "9"}, "data": {"a": "2", "b": "3", "new": "2", "x": "3"}});
+    let live =
+        json!({"metadata": {"resourceVersion": "9"}, "data": {"a": "2", "b": "3", "new": "2", "x": "3"}});
     let (object, foreign) = put_back(&before, &after, &live);
     assert_eq!(
         object,
@@ -111,7 +112,9 @@ fn owners_are_those_of_before_but_for_status_and_newcomers() {
         entry("kcm", Some("status"), "f:new"), entry("keda", None, "f:x"),
     ]}});
     let expected = json!([
-        entry("helm", None, "f:spec"), entry("kcm", Some("status"), "f:new"), entry("keda", None, "f:x"),
+        entry("helm", None, "f:spec"),
+        entry("kcm", Some("status"), "f:new"),
+        entry("keda", None, "f:x"),
     ]);
     assert_eq!(managed_fields(&before, &live), Some(expected));
     assert_eq!(managed_fields(&before, &before), None);

@@ -30,6 +30,7 @@ pub use base::{choose_base, is_our_pending};
 pub use rollback::{rollback_failed, rollback_record, rolled_back};
 pub use transition::{
     Closing, LONGEST_DESCRIPTION, close, description, failed_description, pending, shorten, to_settle,
+    undone_description,
 };
 
 /// How the description of every record of ours starts.

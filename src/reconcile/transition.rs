@@ -69,6 +69,18 @@ pub fn failed_description(description: &str, reason: &str) -> String {
     }
 }
 
+/// The description of an operation that was undone: that of one that failed, so that whoever looks for the last good
+/// revision takes it for one.
+pub fn undone_description(record: &Record, why: &str) -> String {
+    let description = record.description();
+    if !description.starts_with(DESCRIPTION_PREFIX) {
+        return shorten(&format!("Rollback {:?} failed: {why}", record.name()));
+    }
+    let deed =
+        description.split_once(") failed: ").map_or(description.to_owned(), |(deed, _)| format!("{deed})"));
+    failed_description(&deed, why)
+}
+
 /// Cuts a description to the length that Helm accepts.
 pub fn shorten(text: &str) -> String {
     match text.char_indices().nth(LONGEST_DESCRIPTION) {

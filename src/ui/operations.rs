@@ -27,7 +27,11 @@ pub fn operations_table(rows: &[OperationRow], namespaces: bool, now: Timestamp)
     });
     let rows = std::iter::once(header.map(str::to_owned)).chain(cells);
     aligned(rows.map(|row| {
-        row.into_iter().enumerate().filter(|(index, _)| namespaces || *index != 1).map(|(_, cell)| cell).collect()
+        row.into_iter()
+            .enumerate()
+            .filter(|(index, _)| namespaces || *index != 1)
+            .map(|(_, cell)| cell)
+            .collect()
     }))
 }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Helm, Recorder, Release, Run, Test, Verdict, all_tags, broken_tags, content, is_long_run, is_write, merge, say,
+    Helm, Recorder, Release, Run, Test, Verdict, all_tags, broken_tags, content, is_long_run, is_write,
+    merge, say,
 };
 
 /// Kinds of which every object is compared.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 8] = [
     "deployments",
     "statefulsets",
     "daemonsets",
@@ -21,7 +22,6 @@ const KINDS: [&str; 9] = [
     "services",
     "serviceaccounts",
     "horizontalpodautoscalers",
-    "poddisruptionbudgets",
 ];
 
 /// Between the program and the API server: counts writes, and kills the program at one of them.
@@ -86,7 +86,7 @@ impl Killer {
         drop(state);
         let run = running.finish();
         let killed = self.state().killed.take();
-        assert_eq!(killed.is_some(), run.code.is_none(), "{run}");
+        assert_eq!(run.code, if killed.is_some() { None } else { Some(0) }, "{run}");
         killed
     }
 
@@ -149,19 +149,24 @@ fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: u
     test.cluster.wait_until_broken();
     let killer = Killer::new(&test);
 
+    // The first rollback of a release also settles who owns what; the matrix begins with the second.
+    test.run(arguments).expect(0);
+    release.upgrade(&broken);
+    test.cluster.wait_until_broken();
     let (undisturbed, writes) = killer.count(&test, arguments);
     let undisturbed = undisturbed.expect(0);
     let wanted = everything(&test);
     assert!(writes > 10, "{undisturbed}");
     let mut points = 0;
-    for point in (first..=2 * writes).step_by(step) {
+    for point in (first..).step_by(step) {
         let at = (point.div_ceil(2), point % 2 == 0);
         release.upgrade(&broken);
         test.cluster.wait_until_broken();
         let (before, owned, recorded) = (everything(&test), owners(&test), records(&test, &release));
         let newest = release.newest().0;
 
-        let Some(killed) = killer.kill(&test, arguments, at) else { continue };
+        // It came to its end: there is no further write.
+        let Some(killed) = killer.kill(&test, arguments, at) else { break };
         let when = format!("killed {} write {} ({killed})", if at.1 { "after" } else { "before" }, at.0);
         let abort = test.run(&["abort", "--yes", "--take-over", "-o", "json"]);
         // Where it was killed before the journal was there, or after its end, there is nothing to undo.
@@ -172,7 +177,10 @@ fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: u
             assert_eq!(owned, owners(&test), "{when}, undone: owners\n{abort}");
             let mut now = records(&test, &release);
             now.retain(|record| *record != format!("{} failed", newest + 1));
-            assert_eq!(now, recorded, "{when}, undone: records\n{abort}");
+            // What Helm's history limit took away before it was killed does not come back.
+            let recorded: Vec<&String> = recorded.iter().skip_while(|record| **record != now[0]).collect();
+            assert!(recorded.len() >= 8 || recorded.len() == now.len(), "{now:?}");
+            assert_eq!(now.iter().collect::<Vec<_>>(), recorded, "{when}, undone: records\n{abort}");
         }
 
         let Some(killed) = killer.kill(&test, arguments, at) else { continue };
@@ -193,8 +201,8 @@ fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: u
         assert!(!now.iter().any(|record| record.contains("pending")), "{when}: {now:?}\n{resume}");
         points += 1;
     }
-    say(&format!("{procedure}: {writes} writes, {points} of {} points at which it was killed", 2 * writes));
-    assert!(points > 0);
+    say(&format!("{procedure}: {writes} writes, killed at {points} of {} points", 2 * writes));
+    assert!(points > 2 * writes / step / 2, "{points} of {writes} writes");
 }
 
 /// How far the points of a short run are apart; a long run takes every one.
@@ -210,5 +218,5 @@ fn an_emergency_can_be_gone_on_with_and_undone_from_every_write() {
 
 #[test]
 fn a_rollback_can_be_gone_on_with_and_undone_from_every_write() {
-    matrix(Helm::Four, "to", &["to", "2", "--yes", "-o", "json"], 1, step(9));
+    matrix(Helm::Four, "to", &["to", "--tag", "good-2", "--yes", "-o", "json"], 1, step(9));
 }

@@ -18,7 +18,7 @@ use crate::helm::storage::{Driver, Storage};
 use crate::journal::Entry;
 
 /// How long the answer to «is it still ours?» counts: writes that are sent together ask once.
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_millis(250);
 
 /// The status with which a write is refused that is not ours to send any more: 423 Locked.
 pub const LOST: StatusCode = StatusCode::LOCKED;

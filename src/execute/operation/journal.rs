@@ -113,7 +113,13 @@ impl JournalWriter {
     }
 
     /// Writes the last entry and where the operation stands.
-    pub async fn close(&self, entry: &Entry, state: State, outcome: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn close(
+        &self,
+        entry: &Entry,
+        state: State,
+        outcome: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.note(entry);
         if self.given_up.load(Ordering::Relaxed) {
             return Ok(());

@@ -284,8 +284,7 @@ impl Lease {
     }
 
     async fn write(&self, operations: serde_json::Value) -> Result<(), kube::Error> {
-        let patch: json_patch::Patch =
-            serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
+        let patch: json_patch::Patch = serde_json::from_value(operations).map_err(kube::Error::SerdeError)?;
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.api.patch(&self.name, &parameters, &Patch::<()>::Json(patch)).await?;

@@ -33,7 +33,8 @@ impl LocalCopy {
     /// Begins a copy; nothing where the folder cannot be written.
     pub fn create(folder: &Path, head: &Head) -> Option<Self> {
         fs::create_dir_all(folder).ok()?;
-        let mut file = private().create(true).truncate(true).write(true).open(path(folder, &head.operation)).ok()?;
+        let mut file =
+            private().create(true).truncate(true).write(true).open(path(folder, &head.operation)).ok()?;
         let line = serde_json::to_string(head).ok()?;
         writeln!(file, "{line}").ok()?;
         Some(Self { file: Mutex::new(file) })

@@ -36,7 +36,9 @@ pub const KEPT: usize = 10;
 fn is_transient(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 408 | 410 | 429) || status.code >= 500,
-        kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) | kube::Error::LinesCodecMaxLineLengthExceeded => false,
+        kube::Error::SerdeError(_)
+        | kube::Error::BuildRequest(_)
+        | kube::Error::LinesCodecMaxLineLengthExceeded => false,
         _ => true,
     }
 }
@@ -172,7 +174,14 @@ impl Operation {
     }
 
     /// Ends the operation: writes how, gives the lock back, and forgets what only an undoing would have needed.
-    pub async fn finish(self, context: &Context, state: State, outcome: Outcome, exit_code: u8, result: Value) {
+    pub async fn finish(
+        self,
+        context: &Context,
+        state: State,
+        outcome: Outcome,
+        exit_code: u8,
+        result: Value,
+    ) {
         self.renewals.abort();
         let now = context.now();
         if context.guard.lost().is_none() {
@@ -184,7 +193,10 @@ impl Operation {
             } else if !state.is_unfinished() {
                 let (operation, namespace) = (&self.armed.operation, &self.namespace);
                 if let Err(error) = store::forget_restore(&self.bare, namespace, operation).await {
-                    context.warn(format!("what an undoing would have needed could not be deleted: {}", chain(&error)));
+                    context.warn(format!(
+                        "what an undoing would have needed could not be deleted: {}",
+                        chain(&error)
+                    ));
                 }
             }
             if let Some(lease) = &self.armed.lease {
@@ -215,7 +227,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Takes the lock of the operation's release. Where we may not, the operation goes on without: it is a courtesy.
-async fn take_lock(context: &Context, start: &Start<'_>, head: &Head) -> Result<Option<Lease>, OperationError> {
+async fn take_lock(
+    context: &Context,
+    start: &Start<'_>,
+    head: &Head,
+) -> Result<Option<Lease>, OperationError> {
     let claim = Claim {
         identity: format!("{} {} {}", context.actor, head.operation, crate::context::new_process_id()),
         actor: context.actor.clone(),

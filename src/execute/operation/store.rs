@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::super::FIELD_MANAGER;
@@ -301,7 +301,9 @@ impl Store {
 }
 
 /// Repeats something that may be done twice while the API server does not answer as it should.
-async fn again<T, F: Future<Output = Result<T, kube::Error>>>(work: impl Fn() -> F) -> Result<T, kube::Error> {
+async fn again<T, F: Future<Output = Result<T, kube::Error>>>(
+    work: impl Fn() -> F,
+) -> Result<T, kube::Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
@@ -406,7 +408,9 @@ pub async fn list(
             None => break,
         }
     }
-    listed.sort_by(|left, right| right.started_at.cmp(&left.started_at).then(right.operation.cmp(&left.operation)));
+    listed.sort_by(|left, right| {
+        right.started_at.cmp(&left.started_at).then(right.operation.cmp(&left.operation))
+    });
     Ok(listed)
 }
 

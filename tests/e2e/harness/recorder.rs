@@ -48,10 +48,7 @@ impl Recorder {
     }
 
     /// A place that decides about each request.
-    pub fn with(
-        cluster: &Cluster,
-        judge: impl Fn(&str, &str) -> Verdict + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with(cluster: &Cluster, judge: impl Fn(&str, &str) -> Verdict + Send + Sync + 'static) -> Self {
         let judge: Arc<Judge> = Arc::new(judge);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -130,7 +127,9 @@ fn refusal(status: u16, reason: &str, wait: Option<u32>) -> String {
     );
     let wait = wait.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     let length = body.len();
-    format!("HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n{wait}content-length: {length}\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n{wait}content-length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// A piece of an answer.
