@@ -102,7 +102,7 @@ async fn put_back(session: &Session, journal: &Journal, restore: &[Restore]) -> 
         (answer, status, message)
     })
     .await;
-    Ok(conclusion(session, head, &undone, records))
+    Ok(conclusion(session, head, &undone, &records))
 }
 
 /// Objects in reverse order, those of one kind at the same time.
@@ -110,7 +110,7 @@ async fn objects(session: &Session, journal: &Journal, restore: &[Restore], rele
     let context = &session.context;
     let versions: std::collections::BTreeSet<&str> =
         restore.iter().map(|restore| restore.api_version.as_str()).collect();
-    let apis = Apis::read(&context.client, versions.into_iter()).await;
+    let apis = Apis::read(&context.client, versions).await;
     let reversed: Vec<&Restore> = restore.iter().rev().collect();
     let mut undone = Vec::new();
     for wave in reversed.chunk_by(|left, right| left.key.kind == right.key.kind) {
@@ -142,7 +142,7 @@ fn conclusion(
     session: &Session,
     head: &Head,
     undone: &Undone,
-    records: Result<Option<String>, Failure>,
+    records: &Result<Option<String>, Failure>,
 ) -> Conclusion {
     let problems = undone.iter().filter(|(_, undone)| undone.problem.is_some()).count();
     let changed = undone.iter().filter(|(_, undone)| undone.changed).count();
@@ -179,7 +179,7 @@ fn conclusion(
         foreign.chain(undone.problem.iter().map(move |why| format!("\n  ✘ {what}: {why}")))
     });
     text.extend(lines);
-    if let Ok(Some(records)) = &records {
+    if let Ok(Some(records)) = records {
         text.push_str("\n  ");
         text.push_str(records);
     }

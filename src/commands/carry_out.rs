@@ -46,7 +46,7 @@ pub async fn carry_out(
     }
     // A signal that came when everything was done already interrupted nothing.
     execution.interrupted = context.interrupt.signal().filter(|_| !execution.is_complete(no_wait));
-    let closed = close(session, plan, snapshot, &execution, open).await;
+    let closed = Box::pin(close(session, plan, snapshot, &execution, open)).await;
     tell(session, plan, snapshot, &execution).await;
     Ok(facts.executed(session, &execution, closed))
 }
@@ -128,7 +128,7 @@ async fn close(
     open: Option<OpenRecord>,
 ) -> (Vec<String>, ReconcileAnswer) {
     let context = &session.context;
-    phase(context, Phase::Reconcile, "making Helm's record true", async {
+    Box::pin(phase(context, Phase::Reconcile, "making Helm's record true", async {
         let (mut problems, foreign) = execute::hand_over_all(context, execution, snapshot).await;
         for manager in &foreign {
             context.warn(format!("{manager}: somebody else's fields; the next Helm 4 upgrade conflicts where the chart says otherwise (--force-conflicts takes them)"));
@@ -169,7 +169,7 @@ async fn close(
             problems.push(format!("Helm's record could not be closed: {error}"));
         }
         ((problems, answer), status, message)
-    })
+    }))
     .await
 }
 

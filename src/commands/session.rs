@@ -136,6 +136,7 @@ impl Session {
     }
 
     /// This session as if it had been begun with another operation, by its own command.
+    #[must_use]
     pub fn of_operation(&self, head: &crate::journal::Head) -> Self {
         let procedure = if head.procedure == "to" { "to" } else { "emergency" };
         let context = Context { operation: head.operation.clone(), ..self.context.clone() };

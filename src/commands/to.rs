@@ -100,7 +100,7 @@ pub async fn carry_out(session: &Session, look: &Look, run: Run<'_>) -> Result<C
     let rollback =
         Rollback { snapshot: &look.snapshot, plan, options: run.options, milestones: &run.milestones };
     let execution = rollback::run(context, &rollback, &mut open).await;
-    let closed = close(session, look, &execution, open, run.history_max).await;
+    let closed = Box::pin(close(session, look, &execution, open, run.history_max)).await;
     let report = Report { look };
     tell(session, look, &execution).await;
     Ok(report.executed(session, &execution, closed.err().as_ref()))

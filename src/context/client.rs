@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use kube::Config;
-use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::SecretString;
@@ -19,6 +18,7 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
+use super::retry::Patience;
 use crate::cli::ConnectionArgs;
 use crate::execute::operation::guard::Guard;
 
@@ -107,13 +107,11 @@ pub async fn connect(arguments: &ConnectionArgs, concurrency: u16) -> Result<Con
         .filter(|limit| !limit.is_zero())
         .unwrap_or(REQUEST_TIMEOUT);
     let requests = Arc::new(RequestCounts::default());
-    let retry = RetryPolicy::new(Duration::from_millis(200), Duration::from_secs(5), 6, true)
-        .expect("the delays are in order and not zero");
     let bare = ClientBuilder::try_from(config)?
         .with_layer(&TimeoutLayer::new(time_limit))
         .with_layer(&CountLayer { counts: requests.clone(), on_the_wire: true })
         .with_layer(&BufferLayer::new(1024))
-        .with_layer(&RetryLayer::new(retry))
+        .with_layer(&RetryLayer::new(Patience::new()))
         .with_layer(&CountLayer { counts: requests.clone(), on_the_wire: false })
         .with_layer(&ConcurrencyLimitLayer::new(usize::from(concurrency)))
         .build();

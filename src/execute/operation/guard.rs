@@ -154,16 +154,12 @@ impl Armed {
         let record = lock(&self.record).clone();
         let (by_lease, by_record) = futures::join!(self.taken(), changed(bare, record, &self.operation));
         let why = by_lease.map(|holder| holder.describe(jiff::Timestamp::now())).or(by_record);
-        match why {
-            Some(why) => {
-                *lock(&self.lost) = Some(why.clone());
-                Some(why)
-            }
-            None => {
-                *seen = Some(Instant::now());
-                None
-            }
+        if let Some(why) = why {
+            *lock(&self.lost) = Some(why.clone());
+            return Some(why);
         }
+        *seen = Some(Instant::now());
+        None
     }
 
     async fn taken(&self) -> Option<Holder> {

@@ -57,12 +57,16 @@ impl LocalCopy {
 
 /// Files that only their owner reads.
 fn private() -> OpenOptions {
-    #[allow(unused_mut, reason = "only Unix has modes")]
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
+    restrict(&mut options);
     options
 }
+
+#[cfg(unix)]
+fn restrict(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn restrict(_options: &mut OpenOptions) {}

@@ -45,9 +45,15 @@ fn is_transient(error: &kube::Error) -> bool {
 
 /// How long to wait before the next attempt: longer each time, and not the same for everybody.
 fn pause(attempt: u32) -> Duration {
+    pause_of(Duration::from_millis(100), attempt.min(5))
+}
+
+/// A pause that doubles with each repetition, up to twice as long by chance.
+pub(crate) fn pause_of(first: Duration, repeated: u32) -> Duration {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    let random = RandomState::new().build_hasher().finish() % 200;
-    Duration::from_millis((100 << attempt.min(5)) + random)
+    let pause = first * (1 << repeated.min(8));
+    let random = RandomState::new().build_hasher().finish() % 1000;
+    pause + pause * u32::try_from(random).unwrap_or(0) / 1000
 }
 
 /// Why an operation could not be begun.

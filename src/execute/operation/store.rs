@@ -396,7 +396,7 @@ pub async fn list(
     };
     let mut selector = format!("{PART}=journal,{STATE}");
     if let Some(release) = release {
-        selector.push_str(&format!(",{RELEASE}={release}"));
+        selector = format!("{selector},{RELEASE}={release}");
     }
     let mut parameters = ListParams::default().labels(&selector).limit(PAGE);
     let mut listed = Vec::new();
