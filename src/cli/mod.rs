@@ -6,6 +6,7 @@ mod emergency;
 mod history;
 mod list;
 mod parse;
+mod preflight;
 mod reconcile;
 mod registry;
 mod repair;
@@ -21,6 +22,7 @@ pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
+pub use preflight::PreflightArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
@@ -58,6 +60,8 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Show what a rollback would change, against what runs
     Diff(Box<DiffArgs>),
+    /// Run the checks of a rollback alone, and print the rights that it needs
+    Preflight(Box<PreflightArgs>),
     /// Show a release against what runs: images, drift, readiness
     Status(StatusArgs),
     /// Show the revisions of a release: images, which were good, where a rollback would go

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::discover::DiscoverError;
+use crate::discover::{DiscoverError, list};
 use crate::helm::error::StorageError;
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::question::PlanError;
@@ -53,7 +53,10 @@ impl Failure {
     pub fn describe(&self) -> String {
         let mut text = self.error.to_string();
         let mut last = text.clone();
-        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+        let say = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<kube::Error>().map_or_else(|| cause.to_string(), list::words)
+        };
+        for cause in self.error.chain().skip(1).map(say) {
             if !last.contains(&cause) {
                 let _ = write!(text, "\n  caused by: {cause}");
                 last = cause;

@@ -7,11 +7,13 @@ mod diff;
 mod emergency;
 mod facts;
 mod failure;
+mod forbidden;
 mod history;
 mod list;
 mod lock;
 mod look;
 mod plan;
+mod preflight;
 mod reconcile;
 mod repair;
 mod rolled_back;
@@ -71,6 +73,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Diff(arguments) => {
             session::with(&cli, printer, lookup, "diff", async |session| {
                 Box::pin(diff::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Preflight(arguments) => {
+            session::with(&cli, printer, lookup, "preflight", async |session| {
+                Box::pin(preflight::run(session, arguments)).await
             })
             .await
         }

@@ -125,6 +125,7 @@ impl Session {
                 writes: load(&requests.writes),
                 retries: requests.retries(),
             },
+            preflight: collected.preflight,
             warnings: collected.warnings,
             ..blank
         }
@@ -163,7 +164,9 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "status") => {
+        _ if output.quiet
+            || matches!(procedure, "diff" | "history" | "list" | "preflight" | "status" | "tags") =>
+        {
             EventStyle::Silent
         }
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {

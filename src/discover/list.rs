@@ -28,6 +28,14 @@ pub async fn list_all(
     }
 }
 
+/// What an error says, without what only machines read.
+pub fn words(error: &Error) -> String {
+    match error {
+        Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        error => error.to_string(),
+    }
+}
+
 /// Whether an error says that we may not do this.
 pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if matches!(status.code, 401 | 403))

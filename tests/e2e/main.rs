@@ -21,6 +21,7 @@ mod listing;
 mod long_history;
 mod network;
 mod objects;
+mod preflight;
 mod records;
 mod repair;
 mod restoration;
