@@ -57,7 +57,7 @@ pub struct PreflightArgs {
     #[arg(long)]
     pub no_wait: bool,
 
-    /// Print a Role and a `RoleBinding` with exactly the rights that this needs, as YAML (with -o json as JSON)
+    /// Print a role and its binding with exactly the rights that this needs, as YAML (with -o json as JSON)
     #[arg(long)]
     pub print_role: bool,
     /// Service account that the role is bound to
