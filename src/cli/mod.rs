@@ -11,6 +11,7 @@ mod reconcile;
 mod registry;
 mod repair;
 mod status;
+mod tags;
 mod to;
 
 use std::ffi::OsString;
@@ -27,6 +28,7 @@ pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
+pub use tags::TagsArgs;
 pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
 
 /// Roll back Helm releases and workloads safely
@@ -67,6 +69,8 @@ pub enum Command {
     /// Show the revisions of a release: images, which were good, where a rollback would go
     #[command(alias = "hist")]
     History(HistoryArgs),
+    /// Show the tags in the registry for the application's images, with those that were deployed
+    Tags(TagsArgs),
     /// List the releases of a namespace
     #[command(alias = "ls")]
     List(Box<ListArgs>),

@@ -19,6 +19,7 @@ mod repair;
 mod rolled_back;
 mod session;
 mod status;
+mod tags;
 mod to;
 mod version;
 
@@ -36,6 +37,7 @@ pub use history::{
 pub use list::{ListDocument, ListRow};
 pub use session::Session;
 pub use status::{OpenRecord, StatusDocument};
+pub use tags::{RepositoryAnswer, TagsDocument};
 
 /// Runs a command line; answers the process's exit code. `lookup` reads the environment.
 pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {
@@ -91,6 +93,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::History(arguments) => {
             session::with(&cli, printer, lookup, "history", async |session| {
                 history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Tags(arguments) => {
+            session::with(&cli, printer, lookup, "tags", async |session| {
+                Box::pin(tags::run(session, arguments)).await
             })
             .await
         }

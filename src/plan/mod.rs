@@ -16,6 +16,7 @@ pub mod rollback;
 mod selection;
 pub mod strategy;
 pub mod swaps;
+pub mod tags;
 mod targets;
 
 use serde::{Deserialize, Serialize};

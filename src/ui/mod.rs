@@ -15,6 +15,7 @@ mod rollback;
 mod screen;
 mod status;
 mod table;
+mod tags;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use prompt::{Answer, ask_line, confirm};
 pub use repair::{age, repair_screen};
 pub use rollback::{RollbackScreen, rollback_screen};
 pub use status::status_table;
+pub use tags::tags_table;
 
 use crate::event::{Event, EventKind};
 use crate::report::Collector;

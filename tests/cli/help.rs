@@ -41,6 +41,11 @@ fn preflight() {
 }
 
 #[test]
+fn tags() {
+    assert_snapshot!("help-tags", help_of(&["tags", "--help"]));
+}
+
+#[test]
 fn status() {
     assert_snapshot!("help-status", help_of(&["status", "--help"]));
 }

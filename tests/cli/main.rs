@@ -7,6 +7,7 @@ mod history;
 mod preflight;
 mod rollback;
 mod screens;
+mod tags;
 mod usage;
 
 use std::ffi::OsStr;
