@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod interrupt;
+pub mod kubeconfig;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -178,8 +178,8 @@ pub async fn with(
     let connection = match client::connect(&cli.connection, output.concurrency).await {
         Ok(connection) => connection,
         Err(error) => {
-            let failure = Failure::new(ExitCode::Unexpected, Outcome::Failed, error)
-                .hinted("kubectl config get-contexts");
+            let next = error.next();
+            let failure = Failure::new(ExitCode::Unexpected, Outcome::Failed, error).hinted(next);
             return Conclusion::without_session(&printer, &output, procedure, &failure);
         }
     };

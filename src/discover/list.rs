@@ -4,6 +4,8 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::ApiResource;
 use kube::{Client, Error};
 
+use crate::context::kubeconfig;
+
 /// Objects a page: keeps an answer of full pods near 4 MB.
 const PAGE: u32 = 500;
 
@@ -32,7 +34,7 @@ pub async fn list_all(
 pub fn words(error: &Error) -> String {
     match error {
         Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        error => error.to_string(),
+        error => kubeconfig::of_log_in(error).unwrap_or_else(|| error.to_string()),
     }
 }
 

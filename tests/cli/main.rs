@@ -4,7 +4,10 @@
 mod api;
 mod help;
 mod history;
+mod kubeconfig;
 mod preflight;
+#[cfg(unix)]
+mod registries;
 mod rollback;
 mod screens;
 mod tags;
