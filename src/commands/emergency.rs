@@ -196,7 +196,7 @@ pub(super) async fn ask_the_server(
         in_progress,
     };
     Ok(phase(context, Phase::Preflight, "asking the API server", async {
-        let findings = preflight::run(context, snapshot, plan, scope).await;
+        let findings = Box::pin(preflight::run(context, snapshot, plan, scope)).await;
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));
         }

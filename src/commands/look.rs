@@ -251,7 +251,8 @@ async fn ask_the_server(
         let (forecast, findings) = if dry_run == DryRun::Client {
             (Forecast::default(), plan.findings.clone())
         } else {
-            preflight::rollback::run(context, snapshot, plan, wish.extent, wish.in_progress).await
+            let checks = preflight::rollback::run(context, snapshot, plan, wish.extent, wish.in_progress);
+            Box::pin(checks).await
         };
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::discover::Snapshot;
+use crate::discover::workload::Container;
 use crate::registry::ImageReference;
 
 /// A stored revision that ran a tag.
@@ -52,7 +53,7 @@ pub fn repositories(snapshot: &Snapshot) -> Vec<Repository> {
         }
     };
     for workload in &snapshot.workloads {
-        for image in workload.containers.iter().filter_map(|container| container.reference()) {
+        for image in workload.containers.iter().filter_map(Container::reference) {
             of(&image, &mut |found, tag| found.live.extend([tag.to_owned()]));
         }
         let past = workload.past_images.iter().flat_map(BTreeMap::values);

@@ -1,4 +1,4 @@
-//! Rules as a Role that gives exactly them, and a ClusterRole for what is in no namespace. Pure.
+//! Rules as a Role that gives exactly them, and a `ClusterRole` for what is in no namespace. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,8 +19,11 @@ pub struct Holder {
 /// Group, resource and names of what some verbs are allowed on.
 type Subject = (String, String, BTreeSet<String>);
 
+/// Group, verbs and names that some resources have in common.
+type Allowance<'a> = (String, BTreeSet<&'a str>, BTreeSet<String>);
+
 /// The objects, in the order in which they are to be created: a Role and a `RoleBinding` for each namespace, and where
-/// something is in none a ClusterRole and its binding. `name` is theirs.
+/// something is in none a `ClusterRole` and its binding. `name` is theirs.
 pub fn objects(rules: &[Rule], name: &str, release_namespace: &str, holder: &Holder) -> Vec<Value> {
     let mut namespaces: BTreeMap<Option<&str>, Vec<&Rule>> = BTreeMap::new();
     for rule in rules.iter().filter(|rule| rule.required) {
@@ -58,7 +61,6 @@ fn policy(rules: &[&Rule]) -> Vec<Value> {
         let subject = (permission.group.clone(), permission.resource.clone(), rule.names.clone());
         verbs.entry(subject).or_default().insert(permission.verb);
     }
-    type Allowance<'a> = (String, BTreeSet<&'a str>, BTreeSet<String>);
     let mut resources: BTreeMap<Allowance<'_>, Vec<String>> = BTreeMap::new();
     for ((group, resource, names), verbs) in verbs {
         resources.entry((group, verbs, names)).or_default().push(resource);

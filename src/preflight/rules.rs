@@ -55,7 +55,6 @@ pub struct Rule {
 
 /// What decides the rules beside the plan.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Extent {
     /// Where Helm's record will be written; `None` where it will not.
     pub records: Option<Driver>,

@@ -73,7 +73,7 @@ fn each_is_told_apart_and_nothing_is_touched() {
         (
             "a certificate authority that is not there",
             with(|config| {
-                config["clusters"][0]["cluster"]["certificate-authority"] = json!("/nonexistent/ca.crt")
+                config["clusters"][0]["cluster"]["certificate-authority"] = json!("/nonexistent/ca.crt");
             }),
             &[],
         ),
