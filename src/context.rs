@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod interrupt;
+pub mod kubeconfig;
 mod retry;
 
 use std::sync::{Arc, Mutex};

@@ -99,6 +99,15 @@ async fn open_and_with_users() {
     assert_eq!(tags.tags, ["v1", "v2", "v3"]);
     let tags = Registry::new(&settings).tags(&location, &nobody, 2).await.unwrap();
     assert_eq!((tags.tags.len(), tags.more), (2, true));
+    // More than a page: every one is read, each once, by the registry's own links.
+    let more: Vec<String> = (0..1005).map(|number| format!("build-{number:04}")).collect();
+    for tag in &more {
+        push(&open.address, tag);
+    }
+    let tags = Registry::new(&settings).tags(&location, &nobody, 100_000).await.unwrap();
+    let all: std::collections::BTreeSet<&String> = tags.tags.iter().collect();
+    assert_eq!((tags.tags.len(), all.len(), tags.more), (1008, 1008, false));
+    assert!(more.iter().all(|tag| all.contains(tag)));
     drop(open);
 
     let users = folder.path().join("users");

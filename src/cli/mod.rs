@@ -7,10 +7,12 @@ mod history;
 mod list;
 mod operations;
 mod parse;
+mod preflight;
 mod reconcile;
 mod registry;
 mod repair;
 mod status;
+mod tags;
 mod to;
 
 use std::ffi::OsString;
@@ -25,10 +27,12 @@ pub use operations::{
     AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs,
 };
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
+pub use preflight::PreflightArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
+pub use tags::TagsArgs;
 pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
 
 /// Roll back Helm releases and workloads safely
@@ -65,11 +69,15 @@ pub enum Command {
     Plan(Box<PlanArgs>),
     /// Show what a rollback would change, against what runs
     Diff(Box<DiffArgs>),
+    /// Run the checks of a rollback alone, and print the rights that it needs
+    Preflight(Box<PreflightArgs>),
     /// Show a release against what runs: images, drift, readiness
     Status(StatusArgs),
     /// Show the revisions of a release: images, which were good, where a rollback would go
     #[command(alias = "hist")]
     History(HistoryArgs),
+    /// Show the tags in the registry for the application's images, with those that were deployed
+    Tags(TagsArgs),
     /// List the releases of a namespace
     #[command(alias = "ls")]
     List(Box<ListArgs>),

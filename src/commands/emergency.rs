@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::carry_out::{Run, carry_out};
 use super::decide::decide;
 use super::facts::Facts;
+use super::forbidden::{name_rights, name_rights_to_records};
 use super::{Conclusion, Failure, Session, choose, lock, operation};
 use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
 use crate::discover::{self, Scope, Snapshot};
@@ -12,11 +13,12 @@ use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
 use crate::execute::{self, Execution, Options, phase};
 use crate::journal::restore::Restore;
 use crate::journal::{EmergencyWork, State, Work};
+use crate::outcome::Outcome;
 use crate::plan::emergency::{Request, Target};
 use crate::plan::rollback::objects::ObjectKey;
 use crate::plan::strategy::Wish;
 use crate::plan::{Plan, swaps};
-use crate::preflight;
+use crate::preflight::{self, rules::Extent};
 use crate::ui;
 use crate::words::counted;
 
@@ -25,16 +27,9 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     let context = &session.context;
     let scope = Scope::read(&arguments.subjects, arguments.selector.as_deref()).map_err(Failure::usage)?;
     let mut wanted = request_of(arguments, &scope);
-    let named = match &scope {
-        Scope::Release(name) => name.as_deref(),
-        _ => None,
-    };
-    session.start(named, &wanted.target.to_string());
+    session.start(scope.release(), &wanted.target.to_string());
 
-    let snapshot = choose::with_release(session, &scope, async |scope| {
-        session.unless_interrupted(Box::pin(find(session, scope))).await
-    })
-    .await?;
+    let snapshot = Box::pin(read(session, &scope, arguments)).await?;
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }
@@ -45,8 +40,10 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         }
         None => Vec::new(),
     };
-    let plan = session.unless_interrupted(decide(session, &mut wanted, &snapshot)).await?;
-    let findings = session.unless_interrupted(ask_the_server(session, &snapshot, &plan, arguments)).await?;
+    let plan = Box::pin(planned(session, &mut wanted, &snapshot, arguments)).await?;
+    // Whether somebody else is at work is decided by the lock.
+    let checks = ask_the_server(session, &snapshot, &plan, arguments, FindingStatus::Warn);
+    let findings = session.unless_interrupted(Box::pin(checks)).await?;
 
     let swaps = swaps::if_all_written(&plan, &snapshot);
     let mut facts = Facts {
@@ -131,7 +128,33 @@ async fn watch(session: &Session, arguments: &EmergencyArgs, facts: &Facts<'_>) 
     facts.watched(session, &execution)
 }
 
-fn request_of(arguments: &EmergencyArgs, scope: &Scope) -> Request {
+/// Plans; where Helm's records may not be read, that is said in place of questions that they would have answered.
+pub(super) async fn planned(
+    session: &Session,
+    wanted: &mut Request,
+    snapshot: &Snapshot,
+    arguments: &EmergencyArgs,
+) -> Result<Plan, Failure> {
+    match session.unless_interrupted(decide(session, wanted, snapshot)).await {
+        Err(failure) if failure.outcome == Outcome::Refused => {
+            let extent = extent_of(session, arguments);
+            Err(Box::pin(name_rights_to_records(session, failure, snapshot, extent)).await)
+        }
+        answer => answer,
+    }
+}
+
+/// What will be done beside the plan.
+pub(super) fn extent_of(session: &Session, arguments: &EmergencyArgs) -> Extent {
+    Extent {
+        records: (!arguments.skip_reconcile).then_some(session.driver),
+        no_wait: arguments.no_wait,
+        ..Extent::default()
+    }
+}
+
+/// What is asked for.
+pub(super) fn request_of(arguments: &EmergencyArgs, scope: &Scope) -> Request {
     let target = match (&arguments.tag, &arguments.digest, arguments.to_revision) {
         (Some(tag), _, _) => Target::Tag(tag.clone()),
         (_, Some(digest), _) => Target::Digest(digest.clone()),
@@ -150,6 +173,21 @@ fn request_of(arguments: &EmergencyArgs, scope: &Scope) -> Request {
             StrategyChoice::StopFirst => Wish::StopFirst,
         },
         named_workloads: matches!(scope, Scope::Workloads(_)),
+    }
+}
+
+/// Reads what a scope means; missing rights are a failed check.
+pub(super) async fn read(
+    session: &Session,
+    scope: &Scope,
+    arguments: &EmergencyArgs,
+) -> Result<Snapshot, Failure> {
+    let found = choose::with_release(session, scope, async |scope| {
+        session.unless_interrupted(Box::pin(find(session, scope))).await
+    });
+    match found.await {
+        Ok(snapshot) => Ok(snapshot),
+        Err(failure) => Err(Box::pin(name_rights(session, failure, extent_of(session, arguments))).await),
     }
 }
 
@@ -174,19 +212,22 @@ async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
     .map_err(Failure::from)
 }
 
-async fn ask_the_server(
+/// Runs the checks and reports what they find.
+pub(super) async fn ask_the_server(
     session: &Session,
     snapshot: &Snapshot,
     plan: &Plan,
     arguments: &EmergencyArgs,
+    in_progress: FindingStatus,
 ) -> Result<Vec<Finding>, Failure> {
     let context = &session.context;
     let scope = preflight::Scope {
         server: arguments.dry_run != DryRun::Client,
-        record: (!arguments.skip_reconcile).then_some(session.driver),
+        extent: extent_of(session, arguments),
+        in_progress,
     };
     Ok(phase(context, Phase::Preflight, "asking the API server", async {
-        let findings = preflight::run(context, snapshot, plan, scope).await;
+        let findings = Box::pin(preflight::run(context, snapshot, plan, scope)).await;
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));
         }

@@ -3,7 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::discover::DiscoverError;
+use crate::context::kubeconfig;
+use crate::discover::{DiscoverError, list};
 use crate::helm::error::StorageError;
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::question::PlanError;
@@ -49,14 +50,36 @@ impl Failure {
         self
     }
 
+    /// Says how to look further where the API server did not answer at all.
+    fn hinted_where_nobody_answers(self) -> Self {
+        let is_silence = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<kube::Error>()
+        {
+            Some(kube::Error::Api(_)) | None => cause
+                .downcast_ref::<Box<kube::Error>>()
+                .is_some_and(|error| !matches!(**error, kube::Error::Api(_))),
+            Some(_) => true,
+        };
+        if self.error.chain().any(is_silence) { self.hinted("kubectl cluster-info") } else { self }
+    }
+
     /// The error with its causes, one line each; causes that repeat their parent's text are left out.
     pub fn describe(&self) -> String {
         let mut text = self.error.to_string();
         let mut last = text.clone();
-        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+        let say = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<kube::Error>().map_or_else(|| cause.to_string(), list::words)
+        };
+        for cause in self.error.chain().skip(1) {
+            // What lies below a failed log-in may quote a plugin's answer.
+            let log_in = kubeconfig::of_log_in(cause);
+            let is_last = log_in.is_some();
+            let cause = log_in.unwrap_or_else(|| say(cause));
             if !last.contains(&cause) {
                 let _ = write!(text, "\n  caused by: {cause}");
                 last = cause;
+            }
+            if is_last {
+                break;
             }
         }
         text
@@ -85,7 +108,7 @@ impl From<DiscoverError> for Failure {
             | DiscoverError::NoSuchWorkload { .. }
             | DiscoverError::NothingSelected { .. } => Self::new(ExitCode::Usage, Outcome::Refused, error),
             DiscoverError::Workloads { .. } | DiscoverError::Records(_) => {
-                Self::new(ExitCode::Unexpected, Outcome::Failed, error)
+                Self::new(ExitCode::Unexpected, Outcome::Failed, error).hinted_where_nobody_answers()
             }
         }
     }
@@ -93,6 +116,6 @@ impl From<DiscoverError> for Failure {
 
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        Self::new(ExitCode::Unexpected, Outcome::Failed, error)
+        Self::new(ExitCode::Unexpected, Outcome::Failed, error).hinted_where_nobody_answers()
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::forbidden::name_rights;
 use super::{Failure, Session, choose};
 use crate::cli::{DryRun, OutputFormat, TargetArgs};
 use crate::discover::rollback::{self, RollbackError, RollbackSnapshot, Wanted};
@@ -11,7 +12,7 @@ use crate::outcome::{ExitCode, Outcome};
 use crate::plan::rollback::forecast::{self, Forecast, ObjectDiff};
 use crate::plan::rollback::saved::{self, SavedPlan};
 use crate::plan::rollback::{self as planning, Request, RollbackPlan};
-use crate::preflight;
+use crate::preflight::{self, rules::Extent};
 use crate::ui::{self, RollbackScreen};
 use crate::words::counted;
 
@@ -21,6 +22,10 @@ pub struct Wish {
     wanted: Wanted,
     request: Request,
     saved: Option<SavedPlan>,
+    /// What will be done beside the plan.
+    pub extent: Extent,
+    /// What it means that somebody else is at work on the release.
+    pub in_progress: FindingStatus,
 }
 
 impl Wish {
@@ -56,15 +61,29 @@ impl Wish {
             description: description.map(str::to_owned),
             reason,
         };
-        Self { release, wanted, request, saved: None }
+        Self {
+            release,
+            wanted,
+            request,
+            saved: None,
+            extent: Extent { records: Some(session.driver), ..Extent::default() },
+            in_progress: FindingStatus::Warn,
+        }
     }
 
     /// What a saved plan asks for.
-    pub fn of_saved(saved: SavedPlan) -> Self {
+    pub fn of_saved(session: &Session, saved: SavedPlan) -> Self {
         let wanted =
             Wanted { revision: Some(saved.plan.target_revision), allow_failed: true, ..Wanted::default() };
         let (release, request) = (Some(saved.plan.release.clone()), saved.request.clone());
-        Self { release, wanted, request, saved: Some(saved) }
+        Self {
+            release,
+            wanted,
+            request,
+            saved: Some(saved),
+            extent: Extent { records: Some(session.driver), ..Extent::default() },
+            in_progress: FindingStatus::Warn,
+        }
     }
 
     /// The release's name, where it was given.
@@ -137,8 +156,10 @@ impl Look {
 /// Reads, plans and asks the server. `dry_run=client` leaves the server's word out.
 pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result<Look, Failure> {
     let context = &session.context;
-    wish.release = Some(choose::release(session, wish.release()).await?);
-    let snapshot = session.unless_interrupted(Box::pin(find(session, wish))).await?;
+    let snapshot = match Box::pin(read(session, wish)).await {
+        Ok(snapshot) => snapshot,
+        Err(failure) => return Err(Box::pin(name_rights(session, failure, wish.extent)).await),
+    };
     for warning in &snapshot.warnings {
         context.warn(warning.clone());
     }
@@ -149,7 +170,7 @@ pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result
     })
     .await;
     let (forecast, findings) = session
-        .unless_interrupted(async { Ok(ask_the_server(session, &snapshot, &plan, dry_run).await) })
+        .unless_interrupted(async { Ok(ask_the_server(session, &snapshot, &plan, wish, dry_run).await) })
         .await?;
     plan.restarts = forecast::restarts(&plan, &snapshot, &forecast, wish.request.restart);
     if let Some(saved) = &wish.saved {
@@ -157,6 +178,11 @@ pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result
     }
     let differences = forecast::differences(&plan, &snapshot, &forecast);
     Ok(Look { snapshot, plan, forecast, differences, findings })
+}
+
+async fn read(session: &Session, wish: &mut Wish) -> Result<RollbackSnapshot, Failure> {
+    wish.release = Some(choose::release(session, wish.release()).await?);
+    session.unless_interrupted(Box::pin(find(session, wish))).await
 }
 
 async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failure> {
@@ -220,6 +246,7 @@ async fn ask_the_server(
     session: &Session,
     snapshot: &RollbackSnapshot,
     plan: &RollbackPlan,
+    wish: &Wish,
     dry_run: DryRun,
 ) -> (Forecast, Vec<Finding>) {
     let context = &session.context;
@@ -227,10 +254,8 @@ async fn ask_the_server(
         let (forecast, findings) = if dry_run == DryRun::Client {
             (Forecast::default(), plan.findings.clone())
         } else {
-            let forecast = preflight::rollback::forecast(context, snapshot, plan).await;
-            let findings =
-                preflight::rollback::findings(context, snapshot, plan, &forecast, session.driver).await;
-            (forecast, findings)
+            let checks = preflight::rollback::run(context, snapshot, plan, wish.extent, wish.in_progress);
+            Box::pin(checks).await
         };
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));

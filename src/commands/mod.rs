@@ -9,6 +9,7 @@ mod diff;
 mod emergency;
 mod facts;
 mod failure;
+mod forbidden;
 mod history;
 mod list;
 mod lock;
@@ -16,12 +17,14 @@ mod look;
 mod operation;
 mod operations;
 mod plan;
+mod preflight;
 mod reconcile;
 mod repair;
 mod resume;
 mod rolled_back;
 mod session;
 mod status;
+mod tags;
 mod to;
 mod version;
 
@@ -40,6 +43,7 @@ pub use list::{ListDocument, ListRow};
 pub use operations::{OperationList, OperationRow};
 pub use session::Session;
 pub use status::{OpenRecord, StatusDocument};
+pub use tags::{RepositoryAnswer, TagsDocument};
 
 /// Runs a command line; answers the process's exit code. `lookup` reads the environment.
 pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {
@@ -80,6 +84,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
             })
             .await
         }
+        Command::Preflight(arguments) => {
+            session::with(&cli, printer, lookup, "preflight", async |session| {
+                Box::pin(preflight::run(session, arguments)).await
+            })
+            .await
+        }
         Command::Status(arguments) => {
             session::with(&cli, printer, lookup, "status", async |session| {
                 status::run(session, arguments).await
@@ -89,6 +99,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::History(arguments) => {
             session::with(&cli, printer, lookup, "history", async |session| {
                 history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Tags(arguments) => {
+            session::with(&cli, printer, lookup, "tags", async |session| {
+                Box::pin(tags::run(session, arguments)).await
             })
             .await
         }

@@ -130,6 +130,7 @@ impl Session {
                 writes: load(&requests.writes),
                 retries: requests.retries(),
             },
+            preflight: collected.preflight,
             warnings: collected.warnings,
             ..blank
         }
@@ -192,7 +193,12 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "operations" | "status") => {
+        _ if output.quiet
+            || matches!(
+                procedure,
+                "diff" | "history" | "list" | "operations" | "preflight" | "status" | "tags"
+            ) =>
+        {
             EventStyle::Silent
         }
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
@@ -204,8 +210,8 @@ pub async fn with(
     let connection = match client::connect(&cli.connection, output.concurrency).await {
         Ok(connection) => connection,
         Err(error) => {
-            let failure = Failure::new(ExitCode::Unexpected, Outcome::Failed, error)
-                .hinted("kubectl config get-contexts");
+            let next = error.next();
+            let failure = Failure::new(ExitCode::Unexpected, Outcome::Failed, error).hinted(next);
             return Conclusion::without_session(&printer, &output, procedure, &failure);
         }
     };

@@ -18,6 +18,7 @@ use crate::journal::{RollbackWork, State, Work};
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::rollback::Action;
 use crate::plan::rollback::saved::SavedPlan;
+use crate::preflight::rules::Extent;
 use crate::reconcile;
 
 /// Runs the command.
@@ -27,9 +28,17 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
             let path = path.display().to_string();
             let text = std::fs::read_to_string(&path)
                 .map_err(|source| Failure::usage(format!("cannot read the plan {path}: {source}")))?;
-            Wish::of_saved(SavedPlan::parse(&path, &text).map_err(|error| Failure::usage(error.to_string()))?)
+            let saved = SavedPlan::parse(&path, &text).map_err(|error| Failure::usage(error.to_string()))?;
+            Wish::of_saved(session, saved)
         }
         None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
+    };
+    wish.extent = Extent {
+        no_wait: arguments.no_wait,
+        cleanup_on_fail: arguments.cleanup_on_fail,
+        wait_for_jobs: arguments.wait_for_jobs,
+        history_max: arguments.history_max,
+        ..wish.extent
     };
     session.start(wish.release(), &wish.target());
     let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;

@@ -18,6 +18,7 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
+use super::kubeconfig::{self, KubeconfigProblem};
 use super::retry::Patience;
 use crate::cli::ConnectionArgs;
 use crate::execute::operation::guard::Guard;
@@ -31,13 +32,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig could not be read or does not hold what was asked for.
-    #[error("cannot read the kubeconfig")]
-    Kubeconfig(#[from] KubeconfigError),
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigProblem),
     /// There is no kubeconfig, and this is no pod either.
     #[error("no kubeconfig found (KUBECONFIG, ~/.kube/config), and not running in a pod")]
     NothingFound,
-    /// `--server` is not a URL.
-    #[error("{0:?} is not the address of an API server")]
+    /// The server of the kubeconfig or of `--server` is not a URL.
+    #[error("{0:?} is not the address of an API server, as in https://api.example.com:6443")]
     Server(String),
     /// A file named on the command line cannot be read.
     #[error("cannot read {path}")]
@@ -47,9 +48,30 @@ pub enum ConnectError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Nobody vouches for us.
+    #[error("cannot log in: {0}")]
+    LogIn(String),
     /// TLS or proxy settings do not fit.
     #[error("cannot set up the connection")]
-    Client(#[from] kube::Error),
+    Client(#[source] kube::Error),
+}
+
+impl From<kube::Error> for ConnectError {
+    fn from(error: kube::Error) -> Self {
+        kubeconfig::of_log_in(&error).map_or(Self::Client(error), Self::LogIn)
+    }
+}
+
+impl ConnectError {
+    /// What to run next.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Kubeconfig(KubeconfigProblem::NoContext { .. }) => "kubectl config use-context NAME",
+            Self::LogIn(_) => "log in as your cluster's provider asks for, then: kubectl auth whoami",
+            Self::Server(_) => "kubectl config view --minify",
+            _ => "kubectl config get-contexts",
+        }
+    }
 }
 
 /// What was sent so far.
@@ -98,6 +120,12 @@ pub struct Connection {
 pub async fn connect(arguments: &ConnectionArgs, concurrency: u16) -> Result<Connection, ConnectError> {
     let (mut config, context_name) = load(arguments).await?;
     override_config(&mut config, arguments)?;
+    // Anything else makes the client panic, or fail with words that nobody understands.
+    let is_address = matches!(config.cluster_url.scheme_str(), Some("http" | "https"))
+        && config.cluster_url.host().is_some_and(|host| !host.is_empty());
+    if !is_address {
+        return Err(ConnectError::Server(config.cluster_url.to_string()));
+    }
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.default_retry = false;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -136,8 +164,13 @@ async fn load(arguments: &ConnectionArgs) -> Result<(Config, String), ConnectErr
         cluster: arguments.cluster.clone(),
         user: arguments.user.clone(),
     };
+    let name = match &arguments.kubeconfig {
+        Some(path) => path.display().to_string(),
+        None => std::env::var("KUBECONFIG").unwrap_or_else(|_| "~/.kube/config".to_owned()),
+    };
+    let wrong = |error| ConnectError::from(KubeconfigProblem::of(&name, error));
     let kubeconfig = match &arguments.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path)?,
+        Some(path) => Kubeconfig::read_from(path).map_err(wrong)?,
         None => match Kubeconfig::read() {
             Ok(kubeconfig) => kubeconfig,
             Err(KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath)
@@ -146,12 +179,24 @@ async fn load(arguments: &ConnectionArgs) -> Result<(Config, String), ConnectErr
                 let config = Config::incluster().map_err(|_| ConnectError::NothingFound)?;
                 return Ok((config, "in-cluster".to_owned()));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(wrong(error)),
         },
     };
+    kubeconfig::check(&name, &kubeconfig, &options)?;
     let context_name =
         arguments.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+    let cluster = options.cluster.clone().or_else(|| {
+        let context = kubeconfig.contexts.iter().find(|context| context.name == context_name)?;
+        Some(context.context.as_ref()?.cluster.clone())
+    });
+    let server = kubeconfig.clusters.iter().find(|found| Some(&found.name) == cluster.as_ref());
+    let server = server.and_then(|found| found.cluster.as_ref()?.server.clone());
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| match error {
+        KubeconfigError::ParseClusterUrl(_) | KubeconfigError::MissingClusterUrl => {
+            ConnectError::Server(server.unwrap_or_default())
+        }
+        error => wrong(error),
+    })?;
     Ok((config, context_name))
 }
 

@@ -9,7 +9,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Error};
 use serde_json::Value;
 
-use super::list::list_all;
+use super::list::{list_all, words};
 use super::owners::{OptionalApis, horizontal_pod_autoscaler, optional_apis, scaled_objects, scales};
 use super::workload::{Autoscaler, PodSummary, Workload, images_of};
 use crate::workload::WorkloadKind;
@@ -49,7 +49,7 @@ pub async fn read(client: &Client, namespace: &str, selector: Option<&str>) -> R
     ];
     let evidence = join_all(evidence.iter().map(|(resource, otherwise)| async move {
         let answer = list_all(client, namespace, resource, None).await;
-        answer.map_err(|error| format!("cannot list {}: {error}; {otherwise}", resource.plural))
+        answer.map_err(|error| format!("cannot list {}: {}; {otherwise}", resource.plural, words(&error)))
     }));
     let (kinds, evidence, apis) = futures::join!(kinds, evidence, optional_apis(client));
 

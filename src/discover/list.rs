@@ -4,6 +4,8 @@ use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::ApiResource;
 use kube::{Client, Error};
 
+use crate::context::kubeconfig;
+
 /// Objects a page: keeps an answer of full pods near 4 MB.
 const PAGE: u32 = 500;
 
@@ -25,6 +27,14 @@ pub async fn list_all(
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(objects),
         }
+    }
+}
+
+/// What an error says, without what only machines read.
+pub fn words(error: &Error) -> String {
+    match error {
+        Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        error => kubeconfig::of_log_in(error).unwrap_or_else(|| error.to_string()),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod revisions;
 pub mod rollback;
 mod run;
 pub mod scope;
+pub mod tags;
 pub mod workload;
 
 use std::collections::BTreeMap;

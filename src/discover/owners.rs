@@ -205,6 +205,9 @@ fn scaled_object(object: &DynamicObject) -> Option<(String, String, Autoscaler)>
             annotations.get("autoscaling.keda.sh/paused").is_some_and(|value| value != "false")
                 || annotations.contains_key("autoscaling.keda.sh/paused-replicas")
         }),
+        held: annotations
+            .and_then(|annotations| annotations.get("autoscaling.keda.sh/paused-replicas")?.parse().ok()),
+        limited: false,
     };
     let kind = target.get("kind").and_then(Value::as_str).unwrap_or("Deployment");
     Some((kind.to_owned(), target.get("name")?.as_str()?.to_owned(), autoscaler))
@@ -222,8 +225,20 @@ pub fn horizontal_pod_autoscaler(object: &DynamicObject) -> Option<(String, Stri
         minimum: number("minReplicas").unwrap_or(1),
         maximum: number("maxReplicas").unwrap_or(i32::MAX),
         paused: false,
+        held: None,
+        limited: is_at_maximum(&object.data),
     };
     Some((target.get("kind")?.as_str()?.to_owned(), target.get("name")?.as_str()?.to_owned(), autoscaler))
+}
+
+/// Whether an autoscaler would have more pods if its maximum let it: condition `ScalingLimited` with `TooManyReplicas`.
+fn is_at_maximum(object: &Value) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|condition| {
+        condition["type"] == "ScalingLimited"
+            && condition["status"] == "True"
+            && condition["reason"] == "TooManyReplicas"
+    })
 }
 
 /// Whether an autoscaler's target is a workload.
@@ -264,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn an_autoscaler_at_its_maximum_says_so_itself() {
+        for (reason, limited) in [("TooManyReplicas", true), ("TooFewReplicas", false)] {
+            let object = json!({
+                "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
+                "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3},
+                "status": {"conditions": [{"type": "ScalingLimited", "status": "True", "reason": reason}]},
+            });
+            let found = horizontal_pod_autoscaler(&serde_json::from_value(object).unwrap()).unwrap().2;
+            assert_eq!((found.limited, found.minimum, found.maximum), (limited, 1, 3), "{reason}");
+        }
+    }
+
+    #[test]
     fn keda_is_paused_by_either_annotation() {
         let object = |annotations: Value| -> DynamicObject {
             serde_json::from_value(json!({
@@ -278,8 +306,8 @@ mod tests {
             (kind.as_str(), name.as_str(), autoscaler.minimum, autoscaler.paused),
             ("Deployment", "web", 2, false)
         );
-        assert!(
-            scaled_object(&object(json!({"autoscaling.keda.sh/paused-replicas": "0"}))).unwrap().2.paused
-        );
+        let held = scaled_object(&object(json!({"autoscaling.keda.sh/paused-replicas": "0"}))).unwrap().2;
+        assert_eq!((held.paused, held.held), (true, Some(0)));
+        assert!(!scaled_object(&object(json!({"autoscaling.keda.sh/paused": "false"}))).unwrap().2.paused);
     }
 }

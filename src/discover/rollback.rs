@@ -18,10 +18,13 @@ use super::owners;
 use super::run::DiscoverError;
 use super::{Owner, Workload};
 use crate::context::Context;
+use crate::helm::hooks;
 use crate::helm::manifest::Manifest;
 use crate::helm::meta::RecordMeta;
+use crate::helm::record::Record;
 use crate::helm::storage::{Driver, Storage, StoredRecord};
 use crate::plan::fields;
+use crate::plan::rollback::HOOK_EVENTS;
 use crate::plan::rollback::objects::{self, ObjectHistory};
 use crate::workload::WorkloadRef;
 use target::{Line, choose};
@@ -144,7 +147,8 @@ async fn assemble(
     let namespace = &context.namespace;
     let manifests: Vec<Manifest> =
         line.records.iter().map(|stored| Manifest::parse(stored.record.manifest(), namespace)).collect();
-    let versions: BTreeSet<String> = manifests.iter().flat_map(objects::api_versions).collect();
+    let mut versions: BTreeSet<String> = manifests.iter().flat_map(objects::api_versions).collect();
+    versions.extend(line.records.last().into_iter().flat_map(|target| versions_of_hooks(&target.record)));
     let apis = Apis::read(client, versions.iter().map(String::as_str)).await;
     let mut warnings = state.warnings;
     for (revision, why) in &line.unreadable {
@@ -190,6 +194,13 @@ async fn assemble(
         owners,
         warnings,
     })
+}
+
+/// The versions of the APIs that the hooks of a rollback use.
+fn versions_of_hooks(target: &Record) -> Vec<String> {
+    let hooks = HOOK_EVENTS.iter().flat_map(|event| hooks::of_event(target, event).unwrap_or_default());
+    let version = |object: Value| object["apiVersion"].as_str().map(str::to_owned);
+    hooks.flat_map(|hook| hook.objects).filter_map(version).collect()
 }
 
 /// One object as it is in the cluster, managed fields included.

@@ -14,6 +14,14 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The release's name, where one was given.
+    pub fn release(&self) -> Option<&str> {
+        match self {
+            Self::Release(name) => name.as_deref(),
+            Self::Workloads(_) | Self::Selector(_) => None,
+        }
+    }
+
     /// Reads the positional arguments and `-l` of a command.
     pub fn read(subjects: &[String], selector: Option<&str>) -> Result<Self, String> {
         if let Some(selector) = selector {

@@ -72,6 +72,10 @@ pub struct Autoscaler {
     pub maximum: i32,
     /// Whether somebody paused it.
     pub paused: bool,
+    /// The number at which a pause holds the workload.
+    pub held: Option<i32>,
+    /// Whether it wants more pods than its maximum lets it have.
+    pub limited: bool,
 }
 
 /// A workload as it stands in the cluster.

@@ -1,11 +1,15 @@
 //! Stops and starts workloads: the critical section of the emergency (design D3). Whatever was stopped is started,
 //! whatever comes in between: a signal, the deadline, somebody else's change.
 
+mod change;
+
 use std::time::Duration;
 
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
+
+use change::Change;
 
 use super::patches::{self, Found};
 use super::{FIELD_MANAGER, Options};
@@ -14,7 +18,6 @@ use crate::discover::Workload;
 use crate::discover::list::is_not_found;
 use crate::discover::workload::{REPLICAS_BEFORE, SUSPEND_BEFORE};
 use crate::event::{EventKind, ObjectReference};
-use crate::plan::strategy::Strategy;
 use crate::plan::{ReplicaPlan, WorkloadPlan};
 use crate::wait;
 use crate::workload::WorkloadKind;
@@ -124,50 +127,6 @@ async fn write(
         after: change.after,
     });
     Ok(after.metadata.generation)
-}
-
-/// What a write changes, for the event.
-struct Change {
-    fields: Vec<String>,
-    before: Value,
-    after: Value,
-}
-
-impl Change {
-    fn stop(plan: &WorkloadPlan) -> Self {
-        match plan.replicas {
-            Some(replicas) => Self {
-                fields: vec!["spec.replicas".to_owned()],
-                before: json!({"replicas": replicas.live}),
-                after: json!({"replicas": 0}),
-            },
-            None => Self {
-                fields: vec!["spec.suspend".to_owned()],
-                before: Value::Null,
-                after: json!({"suspend": true}),
-            },
-        }
-    }
-
-    fn start(plan: &WorkloadPlan, images: bool) -> Self {
-        let mut fields = Vec::new();
-        let (mut before, mut after) = (json!({}), json!({}));
-        if images {
-            for change in &plan.containers {
-                fields.push(format!("image of {}", change.name));
-                before[&change.name] = json!(change.from);
-                after[&change.name] = json!(change.to.to_string());
-            }
-        }
-        if let Some(replicas) = plan
-            .replicas
-            .filter(|replicas| plan.strategy == Strategy::StopFirst || replicas.live != replicas.after)
-        {
-            fields.push("spec.replicas".to_owned());
-            after["replicas"] = json!(replicas.after);
-        }
-        Self { fields, before, after }
-    }
 }
 
 /// Stops a workload. Answers the plan with the replicas that were really there, or why it was not stopped. A stop

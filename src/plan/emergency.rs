@@ -367,6 +367,8 @@ mod tests {
             minimum: 4,
             maximum: 9,
             paused: false,
+            held: None,
+            limited: false,
         });
         let planned = plan(&to_tag("one"), &found).unwrap();
         assert_eq!(planned.workloads[0].replicas.unwrap().after, 4);

@@ -17,6 +17,7 @@ pub mod rollback;
 mod selection;
 pub mod strategy;
 pub mod swaps;
+pub mod tags;
 mod targets;
 pub mod undo;
 #[cfg(test)]

@@ -90,21 +90,34 @@ pub async fn create(
     client.request(request).await
 }
 
-/// Asks whether we may do something with a kind of object in a namespace.
-pub async fn may(
-    client: &Client,
-    namespace: &str,
-    verb: &str,
-    group: &str,
-    resource: &str,
-) -> Result<bool, kube::Error> {
+/// What somebody may be allowed to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The namespace; empty for what is in none, or for all of them.
+    pub namespace: &'a str,
+    /// `get`, `patch`, …
+    pub verb: &'a str,
+    /// The API group.
+    pub group: &'a str,
+    /// The plural.
+    pub resource: &'a str,
+    /// The subresource.
+    pub subresource: Option<&'a str>,
+    /// The object, where one is meant.
+    pub name: Option<&'a str>,
+}
+
+/// Asks whether we may do something.
+pub async fn may(client: &Client, question: Question<'_>) -> Result<bool, kube::Error> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
-                namespace: Some(namespace.to_owned()),
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
+                namespace: Some(question.namespace.to_owned()),
+                verb: Some(question.verb.to_owned()),
+                group: Some(question.group.to_owned()),
+                resource: Some(question.resource.to_owned()),
+                subresource: question.subresource.map(str::to_owned),
+                name: question.name.map(str::to_owned),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()

@@ -1,12 +1,18 @@
 //! Checks before the first write: would the server accept what we will send, and the pods that follow from it; would
 //! somebody undo it. All at once; nothing here changes the cluster.
 
+mod autoscalers;
 pub mod dry_run;
+mod helm;
 mod images;
 mod owners;
 mod permissions;
 mod quota;
+mod references;
+pub mod role;
 pub mod rollback;
+mod room;
+pub mod rules;
 
 use std::time::Duration;
 
@@ -14,59 +20,123 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::discover::list::words;
 use crate::discover::{RecordProblem, Snapshot, Workload};
 use crate::event::{Check, Finding, FindingStatus};
 use crate::execute::patches;
-use crate::helm::storage::Driver;
+use crate::helm::history;
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
+use room::Started;
+use rules::Extent;
 
 pub use permissions::may_patch_records;
 
 /// Time that all checks together may take; what is not answered by then is unknown.
 const TIME_BOX: Duration = Duration::from_secs(10);
 
+/// What helps against an object that is not there.
+const RESTORE: &str = "restore it, or go on with --skip-preflight";
+
 /// What is to be checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
     /// Send questions to the server.
     pub server: bool,
-    /// Helm's record will be written, there.
-    pub record: Option<Driver>,
+    /// What will be done beside the plan; where Helm's record will be written.
+    pub extent: Extent,
+    /// What it means that somebody else is at work on the release.
+    pub in_progress: FindingStatus,
 }
 
 /// Runs every check of a plan and returns the findings, the plan's own ones first.
 pub async fn run(context: &Context, snapshot: &Snapshot, plan: &Plan, scope: Scope) -> Vec<Finding> {
     let mut findings = plan.findings.clone();
-    findings.extend(record(snapshot).filter(|_| scope.record.is_some()));
-    findings.extend(owners::findings(snapshot, plan));
+    if scope.extent.records.is_some() {
+        findings.extend(record(snapshot));
+        findings.extend(records(context, snapshot, scope.in_progress));
+    }
+    findings.extend(owners::of_owners(&snapshot.owners));
+    findings.extend(autoscalers::of_plan(plan, snapshot));
     if scope.server {
-        let checks = plan.workloads.iter().map(|planned| async move {
-            let Some(workload) = snapshot.workload(&planned.workload) else {
-                return Vec::new();
-            };
-            match tokio::time::timeout(TIME_BOX, ask(context, planned, workload)).await {
-                Ok(findings) => findings,
-                Err(_) => vec![finding(
-                    Check::Api,
-                    planned,
-                    FindingStatus::Unknown,
-                    format!("the API server did not answer within {} s", TIME_BOX.as_secs()),
-                )],
-            }
-        });
-        let records = scope.record.filter(|_| snapshot.release.is_some());
-        let wanted = images::of_plan(plan, snapshot);
-        let (permissions, images, checks) = futures::join!(
-            permissions::findings(context, plan, records),
-            images::findings(context, &wanted),
-            join_all(checks)
-        );
-        findings.extend(permissions);
-        findings.extend(images);
-        findings.extend(checks.into_iter().flatten());
+        findings.extend(ask_everybody(context, snapshot, plan, scope.extent).await);
     }
     findings
+}
+
+/// The rules of a plan; a record is written only for a release that was read.
+pub fn rules_of(plan: &Plan, snapshot: &Snapshot, namespace: &str, extent: Extent) -> Vec<rules::Rule> {
+    let records = extent.records.filter(|_| snapshot.release.is_some());
+    rules::of_emergency(plan, namespace, Extent { records, ..extent })
+}
+
+/// Which of the rights to read what every operation reads are there.
+pub async fn rights_to_read(context: &Context, extent: Extent) -> Vec<Finding> {
+    permissions::findings(context, &rules::of_every_operation(&context.namespace, extent)).await
+}
+
+async fn ask_everybody(context: &Context, snapshot: &Snapshot, plan: &Plan, extent: Extent) -> Vec<Finding> {
+    let checks = plan.workloads.iter().map(|planned| async move {
+        let Some(workload) = snapshot.workload(&planned.workload) else {
+            return Vec::new();
+        };
+        match tokio::time::timeout(TIME_BOX, ask(context, planned, workload)).await {
+            Ok(findings) => findings,
+            Err(_) => vec![finding(
+                Check::Api,
+                planned,
+                FindingStatus::Unknown,
+                format!("the API server did not answer within {} s", TIME_BOX.as_secs()),
+            )],
+        }
+    });
+    let rules = rules_of(plan, snapshot, &context.namespace, extent);
+    let wanted = images::of_plan(plan, snapshot);
+    let needs = references::of_plan(plan, snapshot);
+    let started = started(plan, snapshot);
+    let (permissions, images, references, room, checks) = futures::join!(
+        permissions::findings(context, &rules),
+        images::findings(context, &wanted),
+        references::findings(context, &needs, std::collections::BTreeMap::new(), RESTORE),
+        room::findings(context, &context.namespace, &started),
+        join_all(checks)
+    );
+    let all = [permissions, images, references, room];
+    all.into_iter().chain(checks).flatten().collect()
+}
+
+/// The pods that an emergency starts.
+fn started(plan: &Plan, snapshot: &Snapshot) -> Vec<Started> {
+    let starts = |planned: &&WorkloadPlan| {
+        !planned.containers.is_empty() && planned.replicas.is_none_or(|replicas| replicas.after > 0)
+    };
+    let pods = plan.workloads.iter().filter(starts).filter_map(|planned| {
+        let workload = snapshot.workload(&planned.workload)?;
+        Some(Started {
+            workload: planned.workload.to_string(),
+            namespace: planned.workload.namespace.clone(),
+            template: workload.template().clone(),
+        })
+    });
+    pods.collect()
+}
+
+/// What is said of the release's records as they are.
+fn records(context: &Context, snapshot: &Snapshot, in_progress: FindingStatus) -> Vec<Finding> {
+    let Some(release) = &snapshot.release else { return Vec::new() };
+    helm::findings(&helm::Records {
+        release: &release.name,
+        metas: &release.metas,
+        base: release.base().map(|stored| (stored.meta.revision, &stored.record)),
+        maximum: maximum_of_the_environment(),
+        in_progress,
+        now: context.now(),
+    })
+}
+
+/// Revisions that stay by Helm's own setting.
+fn maximum_of_the_environment() -> usize {
+    history::maximum_from_environment(std::env::var("HELM_MAX_HISTORY").ok().as_deref())
 }
 
 fn finding(
@@ -178,7 +248,7 @@ fn refused(planned: &WorkloadPlan, error: &kube::Error, what: &str) -> Finding {
             Check::Api,
             planned,
             FindingStatus::Unknown,
-            format!("the server could not be asked: {error}"),
+            format!("the server could not be asked: {}", words(error)),
         ),
     }
 }

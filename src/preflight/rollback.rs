@@ -1,25 +1,29 @@
 //! What the server says to a rollback before anything is written: what it would make of every object, whether we may
 //! write what has to be written, and who would undo it.
 
-use std::collections::BTreeSet;
-
 use futures::future::join_all;
 use serde_json::Value;
 
-use super::{TIME_BOX, dry_run, images, may_not, owners, pod_from};
+use super::rules::{self, Extent};
+use super::{
+    RESTORE, TIME_BOX, autoscalers, helm, images, maximum_of_the_environment, may_not, owners, permissions,
+    pod_from, references, room,
+};
 use crate::context::Context;
+use crate::discover::apis::ApisError;
+use crate::discover::list::words;
 use crate::discover::rollback::RollbackSnapshot;
 use crate::event::{Check, Finding, FindingStatus};
 use crate::execute::apply::{self, ApplyError, ObjectTarget};
-use crate::helm::storage::Driver;
+use crate::helm::hooks::of_event;
 use crate::plan::rollback::forecast::{Answer, Forecast};
 use crate::plan::rollback::objects::ObjectKey;
-use crate::plan::rollback::{Action, ObjectStep, RollbackPlan};
+use crate::plan::rollback::{Action, HOOK_EVENTS, ObjectStep, RollbackPlan};
 use crate::words::counted;
 use crate::workload::WorkloadKind;
 
 /// Asks the server what it would make of every object that the plan writes.
-pub async fn forecast(context: &Context, snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Forecast {
+async fn forecast(context: &Context, snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Forecast {
     let writer = snapshot.writer();
     let asked = plan
         .objects
@@ -87,25 +91,52 @@ fn is_about_its_namespace(snapshot: &RollbackSnapshot, namespace: Option<&str>, 
     })
 }
 
-/// The findings: what the server refuses, permissions, owners. The plan's own come first.
-pub async fn findings(
+/// Asks everybody at once: the server what it would make of every object, and the rest of the checks. The plan's own
+/// findings come first.
+pub async fn run(
     context: &Context,
     snapshot: &RollbackSnapshot,
     plan: &RollbackPlan,
-    forecast: &Forecast,
-    records: Driver,
-) -> Vec<Finding> {
+    extent: Extent,
+    in_progress: FindingStatus,
+) -> (Forecast, Vec<Finding>) {
     let mut findings = plan.findings.clone();
+    findings.extend(helm::findings(&helm::Records {
+        release: &plan.release,
+        metas: &snapshot.metas,
+        base: Some((snapshot.target.meta.revision, &snapshot.target.record)),
+        maximum: extent.history_max.unwrap_or_else(maximum_of_the_environment),
+        in_progress,
+        now: context.now(),
+    }));
     findings.extend(owners::of_owners(&snapshot.owners));
+    findings.extend(autoscalers::of_rollback(plan, snapshot));
+    let rules = rules::of_rollback(plan, snapshot, extent);
     let wanted = images::of_rollback(plan, snapshot);
-    let (permissions, pods, images) = futures::join!(
-        permissions(context, plan, snapshot, records),
-        pods(context, snapshot, plan, forecast),
-        images::findings(context, &wanted)
+    let needs = references::of_rollback(plan, snapshot);
+    let known = references::made_by(plan, snapshot, &needs);
+    let started = started(plan, snapshot);
+    let server = async {
+        let forecast = forecast(context, snapshot, plan).await;
+        let pods = pods(context, snapshot, plan, &forecast).await;
+        (forecast, pods)
+    };
+    let ((forecast, pods), permissions, images, references, room) = futures::join!(
+        server,
+        permissions::findings(context, &rules),
+        images::findings(context, &wanted),
+        references::findings(context, &needs, known, RESTORE),
+        room::findings(context, &plan.namespace, &started)
     );
-    findings.extend(permissions);
-    findings.extend(pods);
-    findings.extend(images);
+    findings.extend([permissions, pods, images, references, room].into_iter().flatten());
+    findings.extend(hooks(snapshot, plan));
+    findings.extend(said_of_objects(plan, &forecast));
+    (forecast, findings)
+}
+
+/// What the server says of the writes.
+fn said_of_objects(plan: &RollbackPlan, forecast: &Forecast) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let mut accepted = 0;
     for (key, answer) in &forecast.answers {
         match answer {
@@ -130,6 +161,46 @@ pub async fn findings(
         });
     }
     findings
+}
+
+/// The pods that a rollback starts.
+fn started(plan: &RollbackPlan, snapshot: &RollbackSnapshot) -> Vec<room::Started> {
+    let written =
+        |step: &&ObjectStep| matches!(step.action, Action::Create | Action::Apply | Action::Replace);
+    let pods = plan.objects.iter().filter(written).filter_map(|step| {
+        let workload = step.workload()?;
+        let found = snapshot.objects.iter().find(|found| found.history.key == step.key)?;
+        let template = found.history.target.as_ref()?.pointer(workload.kind.template_pointer())?;
+        let namespace = workload.namespace.clone();
+        Some(room::Started { workload: workload.to_string(), namespace, template: template.clone() })
+    });
+    pods.collect()
+}
+
+/// Whether the kinds of the hooks that will run are still served.
+fn hooks(snapshot: &RollbackSnapshot, plan: &RollbackPlan) -> Vec<Finding> {
+    if plan.hooks.is_empty() {
+        return Vec::new();
+    }
+    let text = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+    let mut kinds: Vec<(String, String, String)> = Vec::new();
+    for event in HOOK_EVENTS {
+        for hook in of_event(&snapshot.target.record, event).unwrap_or_default() {
+            kinds.extend(hook.objects.iter().map(|object| {
+                (format!("{event} hook {}", hook.name), text(object, "apiVersion"), text(object, "kind"))
+            }));
+        }
+    }
+    let judged = kinds.into_iter().filter_map(|(subject, version, kind)| {
+        let error = snapshot.apis.require(&version, &kind).err()?;
+        let status = match error {
+            ApisError::NotServed { .. } => FindingStatus::Fail,
+            ApisError::Unknown { .. } => FindingStatus::Unknown,
+        };
+        let hint = "leave the hooks out with --no-hooks".to_owned();
+        Some(Finding { check: Check::Api, subject, status, message: error.to_string(), hint })
+    });
+    judged.collect()
 }
 
 /// Asks about a pod of every workload whose pods will be replaced: quotas and Pod security refuse pods, not workloads.
@@ -180,7 +251,7 @@ async fn create_pod(
     namespace: &str,
     pod: Value,
 ) -> Option<(FindingStatus, String, &'static str)> {
-    match tokio::time::timeout(TIME_BOX, dry_run::create_pod(&context.client, namespace, pod)).await {
+    match tokio::time::timeout(TIME_BOX, super::dry_run::create_pod(&context.client, namespace, pod)).await {
         Ok(Ok(())) => None,
         Ok(Err(kube::Error::Api(status))) if status.code == 403 && may_not(&status.message) => Some((
             FindingStatus::Unknown,
@@ -196,7 +267,7 @@ async fn create_pod(
         }
         Ok(Err(error)) => Some((
             FindingStatus::Unknown,
-            format!("the server could not be asked about its pods: {error}"),
+            format!("the server could not be asked about its pods: {}", words(&error)),
             "",
         )),
         Err(_) => Some((
@@ -224,69 +295,4 @@ fn refused(plan: &RollbackPlan, key: &ObjectKey, why: &str) -> Finding {
         message: format!("the server refuses the change: {why}"),
         hint,
     }
-}
-
-/// One access review for each verb, kind and namespace that will be used.
-async fn permissions(
-    context: &Context,
-    plan: &RollbackPlan,
-    snapshot: &RollbackSnapshot,
-    records: Driver,
-) -> Vec<Finding> {
-    let mut needed: BTreeSet<(String, &'static str, String, String)> = BTreeSet::new();
-    for step in &plan.objects {
-        let Some(found) = snapshot.objects.iter().find(|found| found.history.key == step.key) else {
-            continue;
-        };
-        let verbs: &[&'static str] = match step.action {
-            Action::Create => &["create", "patch"],
-            Action::Apply => &["patch"],
-            Action::Replace => &["update"],
-            Action::Delete => &["delete"],
-            Action::Keep => &[],
-        };
-        for verb in verbs {
-            let namespace = step.key.namespace.clone().unwrap_or_default();
-            needed.insert((namespace, verb, found.resource.group.clone(), found.resource.plural.clone()));
-        }
-    }
-    for verb in ["create", "patch"] {
-        needed.insert((plan.namespace.clone(), verb, String::new(), records.plural().to_owned()));
-    }
-    let answers = join_all(needed.iter().map(|(namespace, verb, group, resource)| async move {
-        let question = dry_run::may(&context.client, namespace, verb, group, resource);
-        tokio::time::timeout(TIME_BOX, question).await
-    }))
-    .await;
-    let mut findings: Vec<Finding> = Vec::new();
-    let mut allowed = 0;
-    for ((namespace, verb, _, resource), answer) in needed.iter().zip(answers) {
-        let (status, message) = match answer {
-            Ok(Ok(true)) => {
-                allowed += 1;
-                continue;
-            }
-            Ok(Ok(false)) => (FindingStatus::Fail, "not allowed".to_owned()),
-            Ok(Err(error)) => (FindingStatus::Unknown, format!("could not be asked: {error}")),
-            Err(_) => (FindingStatus::Unknown, "the API server did not answer in time".to_owned()),
-        };
-        let place = if namespace.is_empty() { String::new() } else { format!(" in {namespace}") };
-        findings.push(Finding {
-            check: Check::Permission,
-            subject: format!("{verb} {resource}{place}"),
-            status,
-            message,
-            hint: if status == FindingStatus::Fail { "ask for this right".to_owned() } else { String::new() },
-        });
-    }
-    if allowed > 0 {
-        findings.push(Finding {
-            check: Check::Permission,
-            subject: counted(allowed, "right"),
-            status: FindingStatus::Pass,
-            message: "allowed".to_owned(),
-            hint: String::new(),
-        });
-    }
-    findings
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::PhaseTiming;
-use crate::event::{Diagnosis, Event, EventKind, ObjectReference, StageStatus};
+use crate::event::{Diagnosis, Event, EventKind, Finding, ObjectReference, StageStatus};
 
 /// What the events of an operation add up to.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Collector {
     pub phases: Vec<PhaseTiming>,
     /// The last state of each workload's diagnoses, by kind and name.
     pub diagnoses: BTreeMap<(String, String), Vec<Diagnosis>>,
+    /// Results of the checks, in order.
+    pub preflight: Vec<Finding>,
     /// Warnings, in order.
     pub warnings: Vec<String>,
     /// Whether anything was written.
@@ -53,6 +55,7 @@ impl Collector {
                     None => known.push(diagnosis.clone()),
                 }
             }
+            EventKind::Preflight(finding) => self.preflight.push(finding.clone()),
             EventKind::Warning { message } => self.warnings.push(message.clone()),
             _ => {}
         }

@@ -171,6 +171,7 @@ fn kinds(path: &str) -> Option<Vec<Value>> {
             ("persistentvolumeclaims", "PersistentVolumeClaim"),
         ],
         "/apis/apps/v1" => &[("deployments", "Deployment")],
+        "/apis/batch/v1" => &[("jobs", "Job")],
         _ => return None,
     };
     let resource = |(plural, kind): &(&str, &str)| json!({"name": plural, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get", "patch"]});

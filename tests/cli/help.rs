@@ -36,6 +36,16 @@ fn plan() {
 }
 
 #[test]
+fn preflight() {
+    assert_snapshot!("help-preflight", help_of(&["preflight", "--help"]));
+}
+
+#[test]
+fn tags() {
+    assert_snapshot!("help-tags", help_of(&["tags", "--help"]));
+}
+
+#[test]
 fn status() {
     assert_snapshot!("help-status", help_of(&["status", "--help"]));
 }
@@ -75,8 +85,18 @@ fn version_is_the_packages() {
 fn completion_scripts_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "powershell"] {
         let script = help_of(&["completion", shell]);
-        for command in ["emergency", "to", "plan", "diff", "status", "history", "list", "reconcile", "repair"]
-        {
+        for command in [
+            "emergency",
+            "to",
+            "plan",
+            "diff",
+            "preflight",
+            "status",
+            "history",
+            "list",
+            "reconcile",
+            "repair",
+        ] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
@@ -85,7 +105,7 @@ fn completion_scripts_know_the_commands() {
 #[test]
 fn commands_that_are_not_built_yet_are_not_in_the_help() {
     let help = help_of(&["--help"]);
-    for command in ["preflight", "freeze", "notify", "checklist"] {
+    for command in ["freeze", "notify", "checklist"] {
         assert!(!help.contains(command), "{command}");
     }
 }

@@ -4,8 +4,13 @@
 mod api;
 mod help;
 mod history;
+mod kubeconfig;
+mod preflight;
+#[cfg(unix)]
+mod registries;
 mod rollback;
 mod screens;
+mod tags;
 mod usage;
 
 use std::ffi::OsStr;

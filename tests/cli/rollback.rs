@@ -126,7 +126,7 @@ fn record(revision: u64, status: &str, description: &str, objects: &[(&str, Valu
 const FAILED: &str = "Upgrade \"shop\" failed: context deadline exceeded";
 
 /// Revisions 1 (good), 2 (failed) and 3, which runs; `target` changes what revision 1 renders.
-fn shop(target: impl Fn(&mut Vec<(&'static str, Value)>)) -> Api {
+pub fn shop(target: impl Fn(&mut Vec<(&'static str, Value)>)) -> Api {
     let mut good = objects("good-1");
     target(&mut good);
     let bad = objects("bad");
@@ -139,10 +139,13 @@ fn shop(target: impl Fn(&mut Vec<(&'static str, Value)>)) -> Api {
         record(2, "failed", FAILED, &bad),
         record(3, "deployed", "Upgrade complete", &bad),
     ]);
+    // Somebody else's, which the release only refers to.
+    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "backend", "namespace": "shop"}});
+    all.entry("configmaps").or_default().push(settings);
     Api::start(all)
 }
 
-fn run_against(api: &Api, arguments: &[&str]) -> Output {
+pub fn run_against(api: &Api, arguments: &[&str]) -> Output {
     let output = run(&mut program_against(api, arguments));
     assert!(!output.to_string().contains("hunter"), "{output}");
     assert_eq!(*api.seen.writes.lock().unwrap(), Vec::<String>::new(), "{output}");
@@ -150,11 +153,13 @@ fn run_against(api: &Api, arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn assert_screen(name: &str, output: &Output, code: i32) {
+pub fn assert_screen(name: &str, output: &Output, code: i32) {
     assert_eq!(output.code, code, "{output}");
     let mut settings = Settings::clone_current();
     settings.add_filter(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]");
     settings.add_filter(r"operation=[0-9a-f]+", "operation=[id]");
+    settings.add_filter(r#""operation": "[0-9a-f]+""#, r#""operation": "[id]""#);
+    settings.add_filter(r#""ms": \d+"#, r#""ms": [ms]"#);
     settings.add_filter(r"elapsed=[0-9.]+s", "elapsed=[seconds]");
     settings.add_filter(r"\(\d+ \w+ ago\)", "([age] ago)");
     settings.add_filter(r"/\S+/plan\.json", "plan.json");

@@ -13,7 +13,16 @@ const PASSWORD: &str = "canary-4711";
 const CODED: &str = "cHVsbGVyOmNhbmFyeS00NzEx";
 
 /// A registry on this machine that has the given tags of every repository, for those who show the password.
-fn registry(tags: &'static [&'static str]) -> String {
+fn closed_registry(tags: &'static [&'static str]) -> String {
+    serve(tags, true)
+}
+
+/// As [`closed_registry`], for everybody.
+pub fn registry(tags: &'static [&'static str]) -> String {
+    serve(tags, false)
+}
+
+fn serve(tags: &'static [&'static str], closed: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -24,7 +33,7 @@ fn registry(tags: &'static [&'static str]) -> String {
                 .take_while(|line| !line.is_empty())
                 .collect();
             let request = lines.first().cloned().unwrap_or_default();
-            let may = lines.iter().any(|line| line.ends_with(&format!("Basic {CODED}")));
+            let may = !closed || lines.iter().any(|line| line.ends_with(&format!("Basic {CODED}")));
             let has = tags.iter().any(|tag| request.contains(&format!("/manifests/{tag} ")));
             let digest = format!("docker-content-digest: sha256:{}\r\n", "ab".repeat(32));
             let (status, header, body) = match (may, has) {
@@ -75,7 +84,7 @@ fn begin(address: &str) -> Option<Test> {
 
 #[test]
 fn a_missing_image_blocks_and_one_that_is_there_passes() {
-    let address = registry(&["good-1"]);
+    let address = closed_registry(&["good-1"]);
     let Some(test) = begin(&address) else { return };
     let mirror = format!("ghcr.io={address}");
     let records = test.cluster.list_selected("secrets", "owner=helm").len();
@@ -108,7 +117,7 @@ fn a_missing_image_blocks_and_one_that_is_there_passes() {
 
 #[test]
 fn a_rollback_is_refused_for_an_image_that_is_gone() {
-    let address = registry(&[]);
+    let address = closed_registry(&[]);
     let Some(test) = begin(&address) else { return };
     let mirror = format!("ghcr.io={address}");
     let run = test.run(&["to", "1", "--yes", "-o", "json", "--registry-mirror", &mirror]).expect(3);

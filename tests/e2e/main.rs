@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod canary;
 mod commands;
 mod consent;
 mod diagnosis;
@@ -24,6 +25,7 @@ mod long_history;
 mod network;
 mod objects;
 mod operations;
+mod preflight;
 mod records;
 mod repair;
 mod restoration;

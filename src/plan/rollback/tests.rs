@@ -178,6 +178,8 @@ fn sent(
         minimum: 2,
         maximum: 9,
         paused: false,
+        held: None,
+        limited: false,
     });
     let mut snapshot = snapshot(vec![found("Deployment", "web", Some(deployment(rendered)), Some(object))]);
     snapshot.workloads = vec![workload];
