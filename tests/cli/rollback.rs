@@ -198,6 +198,19 @@ fn what_the_server_refuses_is_known_before() {
 }
 
 #[test]
+fn a_revision_that_cannot_be_shown_whole_is_no_difference_but_an_error() {
+    let api = shop(|objects| {
+        let gone = json!({"apiVersion": "apps/v1", "kind": "Rollout", "metadata": {"name": "web"}});
+        objects.push(("rollouts", gone));
+    });
+    assert_screen("diff-incomplete", &run_against(&api, &["diff", "--quiet"]), 3);
+    let json = run_against(&api, &["diff", "-o", "json", "--quiet"]);
+    let document: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(document["exitCode"], 3, "{json}");
+    assert!(document["obstacles"].to_string().contains("Rollout"), "{json}");
+}
+
+#[test]
 fn after_a_rollback_there_is_nothing_to_do() {
     let mut all: HashMap<&'static str, Vec<Value>> = HashMap::new();
     all.entry("secrets").or_default().extend([

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::discover::rollback::{FoundObject, RollbackSnapshot, read_object};
 use crate::discover::workload::REPLICAS_BEFORE;
 use crate::event::{EventKind, ObjectReference};
+use crate::plan::rollback::forecast::RESTARTED_AT;
 use crate::plan::rollback::objects::{self, ObjectKey};
 use crate::plan::rollback::{Action, ObjectStep};
 use crate::workload::WorkloadRef;
@@ -228,12 +229,9 @@ pub(super) async fn restart(
         .collect();
     let now = context.now().to_string();
     let answers = join_all(planned.iter().map(|workload| async {
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            context.client.clone(),
-            &workload.namespace,
-            &workload.kind.api_resource(),
-        );
-        let patch = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &workload.namespace, &workload.kind.api_resource());
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}});
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(&workload.name, &parameters, &Patch::Merge(patch)).await
@@ -241,17 +239,18 @@ pub(super) async fn restart(
     .await;
     let mut failures = Vec::new();
     for (workload, answer) in planned.into_iter().zip(answers) {
+        let key = ObjectKey {
+            group: workload.kind.api_resource().group,
+            kind: workload.kind.to_string(),
+            namespace: Some(workload.namespace.clone()),
+            name: workload.name.clone(),
+        };
         match answer {
-            Ok(_) => execution.restarted.push(workload.clone()),
-            Err(error) => failures.push((
-                ObjectKey {
-                    group: workload.kind.api_resource().group,
-                    kind: workload.kind.to_string(),
-                    namespace: Some(workload.namespace.clone()),
-                    name: workload.name.clone(),
-                },
-                format!("it could not be restarted: {error}"),
-            )),
+            Ok(_) => {
+                execution.restarted.push(workload.clone());
+                execution.set(&key, Done::Changed);
+            }
+            Err(error) => failures.push((key, format!("it could not be restarted: {error}"))),
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(Fault::Objects(failures)) }
