@@ -6,6 +6,7 @@ mod emergency;
 mod history;
 mod list;
 mod parse;
+mod plan;
 mod reconcile;
 mod registry;
 mod repair;
@@ -17,15 +18,16 @@ use std::ffi::OsString;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use connection::ConnectionArgs;
-pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
+pub use emergency::{DryRun, EmergencyArgs, StrategyChoice, SwapArgs};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
+pub use plan::PlanArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
-pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
+pub use to::{ChoiceArgs, DEFAULT_HOOK_TIMEOUT, DiffArgs, TargetArgs, ToArgs};
 
 /// Roll back Helm releases and workloads safely
 ///

@@ -2,88 +2,73 @@
 
 use std::collections::BTreeSet;
 
-use super::decide::decide;
 use super::facts::Facts;
-use super::{Conclusion, Failure, Session, choose, lock};
-use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
-use crate::discover::{self, Scope, Snapshot};
-use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
+use super::survey::{self, Assignment, Survey};
+use super::{Conclusion, Failure, Session, file, lock};
+use crate::cli::{DryRun, EmergencyArgs};
+use crate::discover::Snapshot;
+use crate::event::{Phase, StageStatus};
 use crate::execute::record::{self, Close, OpenRecord, Statement};
 use crate::execute::{self, Execution, Options, phase};
 use crate::helm::error::StorageError;
 use crate::outcome::{ExitCode, Outcome};
-use crate::plan::emergency::{Request, Target};
-use crate::plan::strategy::Wish;
+use crate::plan::emergency::saved::PROCEDURE;
 use crate::plan::{Plan, swaps};
-use crate::preflight;
-use crate::ui;
 use crate::wait::WaitEnd;
-use crate::words::counted;
 use crate::workload::WorkloadKind;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclusion, Failure> {
     let context = &session.context;
-    let scope = Scope::read(&arguments.subjects, arguments.selector.as_deref()).map_err(Failure::usage)?;
-    let mut wanted = request_of(arguments, &scope);
-    let named = match &scope {
-        Scope::Release(name) => name.as_deref(),
-        _ => None,
+    let assignment = match &arguments.plan {
+        Some(path) => {
+            let saved = file::read(path, PROCEDURE)?;
+            Assignment::of_saved(saved, arguments.swap.skip_reconcile)
+        }
+        None => Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &arguments.swap)?,
     };
-    session.start(named, &wanted.target.to_string());
+    session.start(assignment.release(), &assignment.target());
 
-    let snapshot = choose::with_release(session, &scope, async |scope| {
-        session.unless_interrupted(Box::pin(find(session, scope))).await
-    })
-    .await?;
-    for warning in &snapshot.warnings {
-        context.warn(warning.clone());
-    }
+    let snapshot = survey::find(session, &assignment).await?;
     if let Some(release) = &snapshot.release {
         lock::check(&release.metas, arguments.take_over)?;
     }
-    let plan = session.unless_interrupted(decide(session, &mut wanted, &snapshot)).await?;
-    let findings = session.unless_interrupted(ask_the_server(session, &snapshot, &plan, arguments)).await?;
+    let asks_the_server = arguments.dry_run != DryRun::Client;
+    let survey = Box::pin(survey::weigh(session, assignment, snapshot, asks_the_server)).await?;
+    let Survey { plan, snapshot, .. } = &survey;
 
-    let swaps = swaps::if_all_written(&plan, &snapshot);
-    let mut facts = Facts {
-        plan: &plan,
-        snapshot: &snapshot,
-        findings: &findings,
-        skip_reconcile: arguments.skip_reconcile,
-    };
+    let swaps = swaps::if_all_written(plan, snapshot);
+    let mut facts = survey.facts();
     if arguments.dry_run != DryRun::None {
-        session.show_plan(&facts);
+        survey.show(session);
         return Ok(facts.planned(session));
     }
-    let may_write_record = !arguments.skip_reconcile && snapshot.release.is_some();
+    let may_write_record = !facts.skip_reconcile && snapshot.release.is_some();
     if plan.workloads.is_empty() && swaps.is_empty() && (facts.record_is_deployed() || !may_write_record) {
         return Ok(watch(session, arguments, &facts).await);
     }
-    if !arguments.skip_preflight && findings.iter().any(|finding| finding.status == FindingStatus::Fail) {
-        session.show_plan(&facts);
+    survey.show(session);
+    if survey.is_refused() && !arguments.skip_preflight {
         return Ok(facts.refused(session));
     }
-    session.show_plan(&facts);
     let word = plan.release.as_ref().map_or("yes", |release| release.name.as_str());
     let question = format!("Go back to {} in {}/{}?", plan.target, context.context_name, context.namespace);
     session.confirm(&question, word).await?;
 
-    let open =
-        if may_write_record { open_record(session, &plan, &snapshot, &mut facts).await? } else { None };
+    let open = if may_write_record { open_record(session, plan, snapshot, &mut facts).await? } else { None };
     let options = Options {
         stop_timeout: arguments.stop_timeout.map(|limit| limit.0),
         strict_stop: arguments.strict_stop,
         no_wait: arguments.no_wait,
     };
     let mut execution =
-        Execution { workloads: execute::swap(context, &plan, &options).await, ..Execution::default() };
+        Execution { workloads: execute::swap(context, plan, &options).await, ..Execution::default() };
     if !arguments.no_wait && context.interrupt.signal().is_none() {
-        execute::wait(context, &plan, &mut execution, &snapshot).await;
+        execute::wait(context, plan, &mut execution, snapshot).await;
     }
     // A signal that came when everything was done already interrupted nothing.
     execution.interrupted = context.interrupt.signal().filter(|_| !execution.is_complete(arguments.no_wait));
-    let closed = close(session, &plan, &snapshot, &execution, open).await;
+    let closed = close(session, plan, snapshot, &execution, open).await;
     Ok(facts.executed(session, &execution, closed))
 }
 
@@ -99,73 +84,6 @@ async fn watch(session: &Session, arguments: &EmergencyArgs, facts: &Facts<'_>) 
     execution.interrupted =
         session.context.interrupt.signal().filter(|_| !execution.is_complete(arguments.no_wait));
     facts.watched(session, &execution)
-}
-
-fn request_of(arguments: &EmergencyArgs, scope: &Scope) -> Request {
-    let target = match (&arguments.tag, &arguments.digest, arguments.to_revision) {
-        (Some(tag), _, _) => Target::Tag(tag.clone()),
-        (_, Some(digest), _) => Target::Digest(digest.clone()),
-        (_, _, Some(revision)) => Target::Revision(revision),
-        _ => Target::ImagesOnly,
-    };
-    Request {
-        target,
-        images: arguments.image.clone(),
-        take: arguments.container.clone(),
-        keep: arguments.exclude.clone(),
-        replicas: arguments.replicas.clone(),
-        wish: match arguments.strategy {
-            StrategyChoice::Auto => Wish::Auto,
-            StrategyChoice::Rolling => Wish::Rolling,
-            StrategyChoice::StopFirst => Wish::StopFirst,
-        },
-        named_workloads: matches!(scope, Scope::Workloads(_)),
-    }
-}
-
-async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
-    let context = &session.context;
-    phase(context, Phase::Discover, "reading the cluster", async {
-        let answer = Box::pin(discover::run(context, scope, session.driver)).await;
-        let (status, message) = match &answer {
-            Ok(snapshot) => {
-                let name = snapshot
-                    .release_name
-                    .as_ref()
-                    .map(|name| format!("release {name}, "))
-                    .unwrap_or_default();
-                (StageStatus::Done, format!("{name}{}", counted(snapshot.workloads.len(), "workload")))
-            }
-            Err(error) => (StageStatus::Failed, error.to_string()),
-        };
-        (answer, status, message)
-    })
-    .await
-    .map_err(Failure::from)
-}
-
-async fn ask_the_server(
-    session: &Session,
-    snapshot: &Snapshot,
-    plan: &Plan,
-    arguments: &EmergencyArgs,
-) -> Result<Vec<Finding>, Failure> {
-    let context = &session.context;
-    let scope = preflight::Scope {
-        server: arguments.dry_run != DryRun::Client,
-        record: (!arguments.skip_reconcile).then_some(session.driver),
-    };
-    Ok(phase(context, Phase::Preflight, "asking the API server", async {
-        let findings = preflight::run(context, snapshot, plan, scope).await;
-        for finding in &findings {
-            context.emit(EventKind::Preflight(finding.clone()));
-        }
-        let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
-        let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
-        let message = format!("{}, {failed} failed", counted(findings.len(), "check"));
-        (findings, status, message)
-    })
-    .await)
 }
 
 /// Writes the pending record. Where it cannot be written, that is said and the emergency goes on; where somebody else
@@ -303,24 +221,6 @@ pub fn verdict(execution: &Execution, reconcile_open: bool) -> (ExitCode, Outcom
 }
 
 impl Session {
-    /// Prints the plan on stderr, unless a machine reads along.
-    fn show_plan(&self, facts: &Facts<'_>) {
-        if self.output.output == OutputFormat::Jsonl {
-            return;
-        }
-        let wide = self.output.output == OutputFormat::Wide;
-        let context = &self.context;
-        let screen = ui::plan_screen(
-            self.printer(),
-            facts.plan,
-            &context.context_name,
-            &context.namespace,
-            facts.findings,
-            wide,
-        );
-        self.printer().talk(&screen);
-    }
-
     /// The description of the record that this operation writes.
     fn description(&self, target: &str, from: u64) -> String {
         let text = crate::reconcile::description(self.procedure, target, from, &self.context.operation);

@@ -7,6 +7,7 @@ mod diff;
 mod emergency;
 mod facts;
 mod failure;
+mod file;
 mod history;
 mod list;
 mod lock;
@@ -17,6 +18,7 @@ mod repair;
 mod rolled_back;
 mod session;
 mod status;
+mod survey;
 mod to;
 mod version;
 

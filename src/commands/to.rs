@@ -2,7 +2,7 @@
 
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
-use super::{Conclusion, Failure, Session, lock};
+use super::{Conclusion, Failure, Session, file, lock};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
 use crate::event::{Phase, StageStatus};
 use crate::execute::phase;
@@ -10,18 +10,13 @@ use crate::execute::record::{self, OpenRecord};
 use crate::execute::rollback::{self, Fault, Options, Rollback, RollbackExecution};
 use crate::helm::error::StorageError;
 use crate::outcome::{ExitCode, Outcome};
-use crate::plan::rollback::saved::SavedPlan;
+use crate::plan::rollback::saved::PROCEDURE;
 use crate::reconcile;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Failure> {
     let mut wish = match &arguments.plan {
-        Some(path) => {
-            let path = path.display().to_string();
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| Failure::usage(format!("cannot read the plan {path}: {source}")))?;
-            Wish::of_saved(SavedPlan::parse(&path, &text).map_err(|error| Failure::usage(error.to_string()))?)
-        }
+        Some(path) => Wish::of_saved(file::read(path, PROCEDURE)?),
         None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
     };
     session.start(wish.release(), &wish.target());

@@ -13,6 +13,7 @@ pub mod question;
 pub mod repair;
 pub mod revisions;
 pub mod rollback;
+pub mod saved;
 mod selection;
 pub mod strategy;
 pub mod swaps;

@@ -187,6 +187,17 @@ fn a_revision_that_failed_is_refused() {
 }
 
 #[test]
+fn a_tag_of_no_revision_is_planned_as_an_emergency() {
+    let api = shop(|_| {});
+    assert_screen("plan-no-such-tag", &run_against(&api, &["plan", "--tag", "good-9"]), 2);
+    // With flags of a rollback it is the rollback that is meant.
+    let output = run_against(&api, &["plan", "--tag", "good-9", "--keep-replicas", "--quiet"]);
+    assert_eq!(output.code, 3, "{output}");
+    let decided = ["plan", "--tag", "good-9", "--container", "deploy/backend", "--exclude", "deploy/worker"];
+    assert_screen("plan-emergency-decided", &run_against(&api, &[&decided[..], &["--quiet"]].concat()), 0);
+}
+
+#[test]
 fn what_the_server_refuses_is_known_before() {
     let api = shop(|objects| {
         let why = "Deployment.apps \"worker\" is invalid: spec.selector: field is immutable";
