@@ -156,7 +156,7 @@ fn assert_screen(name: &str, output: &Output, code: i32) {
     settings.add_filter(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "[time]");
     settings.add_filter(r"operation=[0-9a-f]+", "operation=[id]");
     settings.add_filter(r"elapsed=[0-9.]+s", "elapsed=[seconds]");
-    settings.add_filter(r"\(\d+ \w+ ago\)", "([age] ago)");
+    settings.add_filter(r"\(\d+[smhd] ago\)", "([age] ago)");
     settings.add_filter(r"/\S+/plan\.json", "plan.json");
     settings.bind(|| assert_snapshot!(name, output.to_string()));
 }

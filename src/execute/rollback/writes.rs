@@ -12,7 +12,8 @@ use super::super::FIELD_MANAGER;
 use super::super::apply::{self, Applied, ApplyError, ObjectTarget};
 use super::{Done, Fault, Rollback, RollbackExecution, interrupted};
 use crate::context::Context;
-use crate::discover::rollback::{FoundObject, RollbackSnapshot, read_object};
+use crate::discover::object;
+use crate::discover::rollback::{FoundObject, RollbackSnapshot};
 use crate::discover::workload::REPLICAS_BEFORE;
 use crate::event::{EventKind, ObjectReference};
 use crate::plan::rollback::forecast::RESTARTED_AT;
@@ -196,7 +197,7 @@ pub(super) async fn delete(
     let namespace = key.namespace.as_deref();
     let mut attempt = 1;
     loop {
-        let live = read_object(&context.client, &found.resource, namespace, &key.name).await?;
+        let live = object::read(&context.client, &found.resource, namespace, &key.name).await?;
         let Some(live) = live else { return Ok(()) };
         let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if !objects::belongs_to(&live, &snapshot.name, &snapshot.namespace)
