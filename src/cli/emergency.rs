@@ -1,4 +1,6 @@
-//! Arguments of `emergency`.
+//! Arguments of `emergency`, and those of them that `plan` knows too.
+
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -10,54 +12,31 @@ use super::parse::{self, ContainerSelector, GoDuration, ImageOverride, ReplicaOv
 /// confirmation writes the images, waits until everything is ready, and leaves a Helm revision that says what
 /// runs.
 #[derive(Debug, Clone, Default, Args)]
-#[command(group(ArgGroup::new("target").required(true).multiple(true).args(["tag", "digest", "to_revision", "image"])))]
+#[command(group(ArgGroup::new("target").required(true).multiple(true).args(["tag", "digest", "to_revision", "image", "plan"])))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct EmergencyArgs {
     /// Name of the release, or workloads as KIND/NAME; may be left out when the namespace holds one release
     #[arg(value_name = "RELEASE | KIND/NAME")]
     pub subjects: Vec<String>,
-    /// Workloads by label selector, in place of a release
-    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "subjects")]
-    pub selector: Option<String>,
-
     /// Tag that the application's containers get
     #[arg(long, value_parser = parse::tag, conflicts_with_all = ["digest", "to_revision"])]
     pub tag: Option<String>,
-    /// Digest that the application's one image gets
-    #[arg(long, value_parser = parse::digest, conflicts_with = "to_revision")]
-    pub digest: Option<String>,
-    /// Revision of the release whose images are taken (images only)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub to_revision: Option<u64>,
-    /// Image for the containers of one repository (repeatable)
-    #[arg(long, value_name = "REPO=REF")]
-    pub image: Vec<ImageOverride>,
-    /// Container that takes the tag (repeatable)
-    #[arg(long, value_name = "KIND/NAME[/CONTAINER]")]
-    pub container: Vec<ContainerSelector>,
-    /// Container that keeps its image (repeatable)
-    #[arg(long, value_name = "KIND/NAME[/CONTAINER]")]
-    pub exclude: Vec<ContainerSelector>,
+    /// What else decides which images are swapped, and how.
+    #[command(flatten)]
+    pub swap: SwapArgs,
+    /// Carry out a plan that `plan --save` wrote; refused when the cluster has moved since
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subjects", "selector", "tag", "digest", "to_revision", "image", "container", "exclude", "strategy", "replicas"])]
+    pub plan: Option<PathBuf>,
 
-    /// How to change workloads: auto stops only what is already down
-    #[arg(long, value_enum, default_value_t = StrategyChoice::Auto)]
-    pub strategy: StrategyChoice,
     /// How long to wait for stopped pods to be gone: at most 30s, or the pods' own grace period if that is shorter
     #[arg(long, value_name = "DURATION")]
     pub stop_timeout: Option<GoDuration>,
     /// Do not start a workload while its old pods are still there
     #[arg(long)]
     pub strict_stop: bool,
-    /// Number of pods of a workload, in place of the number found (repeatable)
-    #[arg(long, value_name = "KIND/NAME=N")]
-    pub replicas: Vec<ReplicaOverride>,
-
     /// Go on where a check before the first write fails
     #[arg(long)]
     pub skip_preflight: bool,
-    /// Leave Helm's record alone; exit code 10 says that it is still open
-    #[arg(long)]
-    pub skip_reconcile: bool,
     /// Do not wait for readiness
     #[arg(long, overrides_with = "wait")]
     pub no_wait: bool,
@@ -70,6 +49,38 @@ pub struct EmergencyArgs {
     /// Show the plan and change nothing: client plans only, server also asks the API server
     #[arg(long, value_enum, default_value_t = DryRun::None, default_missing_value = "client", num_args = 0..=1, require_equals = true)]
     pub dry_run: DryRun,
+}
+
+/// Which images are swapped and how, beside the tag: what `emergency` and `plan` share
+#[derive(Debug, Clone, Default, Args)]
+pub struct SwapArgs {
+    /// Workloads by label selector, in place of a release
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "subjects")]
+    pub selector: Option<String>,
+    /// Digest that the application's one image gets
+    #[arg(long, value_parser = parse::digest, conflicts_with_all = ["tag", "to_revision"])]
+    pub digest: Option<String>,
+    /// Revision of the release whose images are taken (images only)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "tag")]
+    pub to_revision: Option<u64>,
+    /// Image for the containers of one repository (repeatable)
+    #[arg(long, value_name = "REPO=REF")]
+    pub image: Vec<ImageOverride>,
+    /// Container that takes the tag (repeatable)
+    #[arg(long, value_name = "KIND/NAME[/CONTAINER]")]
+    pub container: Vec<ContainerSelector>,
+    /// Container that keeps its image (repeatable)
+    #[arg(long, value_name = "KIND/NAME[/CONTAINER]")]
+    pub exclude: Vec<ContainerSelector>,
+    /// How to change workloads: auto stops only what is already down
+    #[arg(long, value_enum, default_value_t = StrategyChoice::Auto)]
+    pub strategy: StrategyChoice,
+    /// Number of pods of a workload, in place of the number found (repeatable)
+    #[arg(long, value_name = "KIND/NAME=N")]
+    pub replicas: Vec<ReplicaOverride>,
+    /// Leave Helm's record alone; exit code 10 says that it is still open
+    #[arg(long)]
+    pub skip_reconcile: bool,
 }
 
 /// How to change workloads.

@@ -7,6 +7,7 @@ mod history;
 mod list;
 mod operations;
 mod parse;
+mod plan;
 mod preflight;
 mod reconcile;
 mod registry;
@@ -20,20 +21,21 @@ use std::ffi::OsString;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use connection::ConnectionArgs;
-pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
+pub use emergency::{DryRun, EmergencyArgs, StrategyChoice, SwapArgs};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use operations::{
     AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs,
 };
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
+pub use plan::PlanArgs;
 pub use preflight::PreflightArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
 pub use tags::TagsArgs;
-pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
+pub use to::{ChoiceArgs, DEFAULT_HOOK_TIMEOUT, DiffArgs, TargetArgs, ToArgs};
 
 /// Roll back Helm releases and workloads safely
 ///

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::reconcile::LONGEST_DESCRIPTION;
 use crate::registry::reference::{ImageReference, is_digest, is_tag};
 use crate::workload::WorkloadKind;
@@ -36,7 +38,8 @@ impl fmt::Display for GoDuration {
 }
 
 /// `KIND/NAME`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct WorkloadSelector {
     /// The kind.
     pub kind: WorkloadKind,
@@ -58,7 +61,8 @@ impl FromStr for WorkloadSelector {
 }
 
 /// `KIND/NAME[/CONTAINER]`: one container, or every container of a workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ContainerSelector {
     /// The workload.
     pub workload: WorkloadSelector,
@@ -85,7 +89,8 @@ impl FromStr for ContainerSelector {
 }
 
 /// `REPO=REF`: what containers of a repository get instead of the tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ImageOverride {
     /// The repository as it stands in the pod templates.
     pub repository: String,
@@ -121,7 +126,8 @@ impl FromStr for ImageOverride {
 }
 
 /// `KIND/NAME=N`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ReplicaOverride {
     /// The workload.
     pub workload: WorkloadSelector,
@@ -144,6 +150,51 @@ impl FromStr for ReplicaOverride {
             return Err(format!("a {} has no replicas", workload.kind));
         }
         Ok(Self { workload, replicas: i32::from(replicas) })
+    }
+}
+
+/// In saved plans they stand as they are written on the command line.
+macro_rules! as_text {
+    ($($kind:ty)+) => {$(
+        impl TryFrom<String> for $kind {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$kind> for String {
+            fn from(value: $kind) -> Self {
+                value.to_string()
+            }
+        }
+    )+};
+}
+as_text! { WorkloadSelector ContainerSelector ImageOverride ReplicaOverride }
+
+impl fmt::Display for WorkloadSelector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind.short_name(), self.name)
+    }
+}
+
+impl fmt::Display for ContainerSelector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.workload.fmt(formatter)?;
+        self.container.as_ref().map_or(Ok(()), |container| write!(formatter, "/{container}"))
+    }
+}
+
+impl fmt::Display for ImageOverride {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={}", self.repository, self.image)
+    }
+}
+
+impl fmt::Display for ReplicaOverride {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={}", self.workload, self.replicas)
     }
 }
 
@@ -317,5 +368,24 @@ mod tests {
             "kubectl rollback --token … to app -m 'two words'"
         );
         assert_eq!(said(&["x", "to", "--token=hunter2", "-y"]), "kubectl rollback to --token=… -y");
+    }
+
+    #[test]
+    fn what_a_saved_plan_holds_reads_as_it_was_written() {
+        fn same<T: FromStr<Err = String> + fmt::Display>(text: &str) {
+            assert_eq!(text.parse::<T>().map(|value| value.to_string()).as_deref(), Ok(text));
+        }
+        same::<WorkloadSelector>("deploy/backend");
+        same::<ContainerSelector>("sts/db");
+        same::<ContainerSelector>("cronjob/cleanup/main");
+        same::<ReplicaOverride>("deploy/backend=3");
+        same::<ImageOverride>("ghcr.io/acme/backend=mirror:5000/backend:x");
+        let tagged: ImageOverride = "ghcr.io/acme/backend=abc123d".parse().unwrap();
+        assert_eq!(tagged.to_string().parse(), Ok(tagged.clone()));
+        assert_eq!(
+            serde_json::to_string(&tagged).unwrap(),
+            "\"ghcr.io/acme/backend=ghcr.io/acme/backend:abc123d\""
+        );
+        assert!(serde_json::from_str::<ReplicaOverride>("\"deploy/x=two\"").is_err());
     }
 }

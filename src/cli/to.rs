@@ -9,7 +9,6 @@ use super::parse::{self, GoDuration, Moment};
 
 /// Which release, and which of its revisions
 #[derive(Debug, Clone, Default, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct TargetArgs {
     /// Name of the release; may be left out when the namespace holds one
     #[arg(value_name = "RELEASE")]
@@ -17,6 +16,15 @@ pub struct TargetArgs {
     /// Revision to go back to; without one the last good one is chosen
     #[arg(value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["last_good", "tag", "before", "chart_version"])]
     pub revision: Option<u64>,
+    /// How it is chosen, and what else is asked for.
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
+}
+
+/// How a revision is chosen that is not named, and what is done with it
+#[derive(Debug, Clone, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct ChoiceArgs {
     /// Choose the newest revision below the current one that really ran (the default)
     #[arg(long, conflicts_with_all = ["tag", "before", "chart_version", "helm_compat"])]
     pub last_good: bool,
@@ -106,19 +114,6 @@ pub struct DiffArgs {
     /// Lines of context around changed lines of long texts
     #[arg(short = 'C', long, value_name = "N", default_value_t = 3)]
     pub context_lines: usize,
-}
-
-/// Show the plan of a rollback: target, checks, differences, risks
-///
-/// Reads only. A saved plan is carried out by `to --plan`, which refuses when the cluster has moved since.
-#[derive(Debug, Clone, Default, Args)]
-pub struct PlanArgs {
-    /// What to go back to.
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// Write the plan to a file
-    #[arg(long, value_name = "FILE")]
-    pub save: Option<PathBuf>,
 }
 
 /// Time limit of one hook when the operation has none.

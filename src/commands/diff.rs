@@ -27,14 +27,25 @@ pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, 
         .iter()
         .any(|diff| !matches!(diff.change, ObjectChange::Unchanged | ObjectChange::Kept));
     let mut document = session.document();
-    if look.differences.iter().any(|diff| is_open(diff.change)) {
+    let obstacles = &look.snapshot.obstacles;
+    if !obstacles.is_empty() {
+        // What becomes of these objects cannot be told, so that the rest is not the whole answer.
+        let revision = look.plan.target_revision;
+        document.error =
+            Some(format!("revision {revision} cannot be shown whole:\n  {}", obstacles.join("\n  ")));
+    }
+    if !obstacles.is_empty() || look.differences.iter().any(|diff| is_open(diff.change)) {
         document.outcome = Outcome::Refused;
         document.exit_code = ExitCode::PreflightFailed.code();
     } else if is_different {
         document.exit_code = ExitCode::Unexpected.code();
     }
     let detail = Detail { fields: usize::MAX, context_lines: Some(arguments.context_lines) };
-    let text = ui::diff_text(session.printer(), &look.differences, detail);
+    let mut text = ui::diff_text(session.printer(), &look.differences, detail);
+    for obstacle in obstacles {
+        let line = format!("✘ revision {}: {obstacle}", look.plan.target_revision);
+        text.push_str(&(session.printer().bad(&line) + "\n"));
+    }
     let choice = if look.snapshot.choice.named { "as asked for" } else { "the last good one" };
     session.printer().talk(&format!(
         "{}: what runs against revision {}, {choice}; {}",
@@ -51,6 +62,7 @@ pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, 
         "toRevision": look.plan.target_revision,
         "exitCode": document.exit_code,
         "objects": look.differences,
+        "obstacles": obstacles,
         "warnings": look.snapshot.warnings,
     });
     let names = look

@@ -3,36 +3,32 @@
 use std::collections::BTreeMap;
 
 use super::carry_out::{Run, carry_out};
-use super::decide::decide;
 use super::facts::Facts;
-use super::forbidden::{name_rights, name_rights_to_records};
-use super::{Conclusion, Failure, Session, choose, lock, operation};
-use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
-use crate::discover::{self, Scope, Snapshot};
-use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
-use crate::execute::{self, Execution, Options, phase};
+use super::survey::{self, Assignment, Survey};
+use super::{Conclusion, Failure, Session, file, lock, operation};
+use crate::cli::{DryRun, EmergencyArgs};
+use crate::discover::Snapshot;
+use crate::execute::{self, Execution, Options};
 use crate::journal::restore::Restore;
 use crate::journal::{EmergencyWork, State, Work};
-use crate::outcome::Outcome;
-use crate::plan::emergency::{Request, Target};
+use crate::plan::emergency::saved::PROCEDURE;
 use crate::plan::rollback::objects::ObjectKey;
-use crate::plan::strategy::Wish;
 use crate::plan::{Plan, swaps};
-use crate::preflight::{self, rules::Extent};
-use crate::ui;
-use crate::words::counted;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclusion, Failure> {
     let context = &session.context;
-    let scope = Scope::read(&arguments.subjects, arguments.selector.as_deref()).map_err(Failure::usage)?;
-    let mut wanted = request_of(arguments, &scope);
-    session.start(scope.release(), &wanted.target.to_string());
+    let mut assignment = match &arguments.plan {
+        Some(path) => {
+            let saved = file::read(path, PROCEDURE)?;
+            Assignment::of_saved(session, saved, arguments.swap.skip_reconcile)
+        }
+        None => Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &arguments.swap)?,
+    };
+    assignment.extent.no_wait = arguments.no_wait;
+    session.start(assignment.release(), &assignment.target());
 
-    let snapshot = Box::pin(read(session, &scope, arguments)).await?;
-    for warning in &snapshot.warnings {
-        context.warn(warning.clone());
-    }
+    let snapshot = Box::pin(survey::find(session, &assignment)).await?;
     let blocking = match &snapshot.release_name {
         Some(name) => {
             let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
@@ -40,31 +36,24 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         }
         None => Vec::new(),
     };
-    let plan = Box::pin(planned(session, &mut wanted, &snapshot, arguments)).await?;
-    // Whether somebody else is at work is decided by the lock.
-    let checks = ask_the_server(session, &snapshot, &plan, arguments, FindingStatus::Warn);
-    let findings = session.unless_interrupted(Box::pin(checks)).await?;
+    let asks_the_server = arguments.dry_run != DryRun::Client;
+    let survey = Box::pin(survey::weigh(session, assignment, snapshot, asks_the_server)).await?;
+    let Survey { plan, snapshot, findings, .. } = &survey;
 
-    let swaps = swaps::if_all_written(&plan, &snapshot);
-    let mut facts = Facts {
-        plan: &plan,
-        snapshot: &snapshot,
-        findings: &findings,
-        skip_reconcile: arguments.skip_reconcile,
-    };
+    let swaps = swaps::if_all_written(plan, snapshot);
+    let mut facts = survey.facts();
     if arguments.dry_run != DryRun::None {
-        session.show_plan(&facts);
+        survey.show(session);
         return Ok(facts.planned(session));
     }
-    let may_write_record = !arguments.skip_reconcile && snapshot.release.is_some();
+    let may_write_record = !facts.skip_reconcile && snapshot.release.is_some();
     if plan.workloads.is_empty() && swaps.is_empty() && (facts.record_is_deployed() || !may_write_record) {
         return Ok(watch(session, arguments, &facts).await);
     }
-    if !arguments.skip_preflight && findings.iter().any(|finding| finding.status == FindingStatus::Fail) {
-        session.show_plan(&facts);
+    survey.show(session);
+    if survey.is_refused() && !arguments.skip_preflight {
         return Ok(facts.refused(session));
     }
-    session.show_plan(&facts);
     let word = plan.release.as_ref().map_or("yes", |release| release.name.as_str());
     let question = format!("Go back to {} in {}/{}?", plan.target, context.context_name, context.namespace);
     session.confirm(&question, word).await?;
@@ -79,14 +68,14 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         findings: findings.clone(),
         options: options.clone(),
         writes_record: may_write_record,
-        image_managers: image_managers(&plan, &snapshot),
+        image_managers: image_managers(plan, snapshot),
     };
     let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
     let work = Work::Emergency(Box::new(work));
     let head = operation::head(session, snapshot.release_name.as_deref(), &plan.target, metas, work);
-    let restore = restore_documents(&plan, &snapshot);
+    let restore = restore_documents(plan, snapshot);
     let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
-    let run = Run { remaining: &plan, done: Vec::new(), options: &options, writes_record: may_write_record };
+    let run = Run { remaining: plan, done: Vec::new(), options: &options, writes_record: may_write_record };
     let answer = Box::pin(carry_out(session, &mut facts, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
 }
@@ -126,135 +115,4 @@ async fn watch(session: &Session, arguments: &EmergencyArgs, facts: &Facts<'_>) 
     execution.interrupted =
         session.context.interrupt.signal().filter(|_| !execution.is_complete(arguments.no_wait));
     facts.watched(session, &execution)
-}
-
-/// Plans; where Helm's records may not be read, that is said in place of questions that they would have answered.
-pub(super) async fn planned(
-    session: &Session,
-    wanted: &mut Request,
-    snapshot: &Snapshot,
-    arguments: &EmergencyArgs,
-) -> Result<Plan, Failure> {
-    match session.unless_interrupted(decide(session, wanted, snapshot)).await {
-        Err(failure) if failure.outcome == Outcome::Refused => {
-            let extent = extent_of(session, arguments);
-            Err(Box::pin(name_rights_to_records(session, failure, snapshot, extent)).await)
-        }
-        answer => answer,
-    }
-}
-
-/// What will be done beside the plan.
-pub(super) fn extent_of(session: &Session, arguments: &EmergencyArgs) -> Extent {
-    Extent {
-        records: (!arguments.skip_reconcile).then_some(session.driver),
-        no_wait: arguments.no_wait,
-        ..Extent::default()
-    }
-}
-
-/// What is asked for.
-pub(super) fn request_of(arguments: &EmergencyArgs, scope: &Scope) -> Request {
-    let target = match (&arguments.tag, &arguments.digest, arguments.to_revision) {
-        (Some(tag), _, _) => Target::Tag(tag.clone()),
-        (_, Some(digest), _) => Target::Digest(digest.clone()),
-        (_, _, Some(revision)) => Target::Revision(revision),
-        _ => Target::ImagesOnly,
-    };
-    Request {
-        target,
-        images: arguments.image.clone(),
-        take: arguments.container.clone(),
-        keep: arguments.exclude.clone(),
-        replicas: arguments.replicas.clone(),
-        wish: match arguments.strategy {
-            StrategyChoice::Auto => Wish::Auto,
-            StrategyChoice::Rolling => Wish::Rolling,
-            StrategyChoice::StopFirst => Wish::StopFirst,
-        },
-        named_workloads: matches!(scope, Scope::Workloads(_)),
-    }
-}
-
-/// Reads what a scope means; missing rights are a failed check.
-pub(super) async fn read(
-    session: &Session,
-    scope: &Scope,
-    arguments: &EmergencyArgs,
-) -> Result<Snapshot, Failure> {
-    let found = choose::with_release(session, scope, async |scope| {
-        session.unless_interrupted(Box::pin(find(session, scope))).await
-    });
-    match found.await {
-        Ok(snapshot) => Ok(snapshot),
-        Err(failure) => Err(Box::pin(name_rights(session, failure, extent_of(session, arguments))).await),
-    }
-}
-
-async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
-    let context = &session.context;
-    phase(context, Phase::Discover, "reading the cluster", async {
-        let answer = Box::pin(discover::run(context, scope, session.driver)).await;
-        let (status, message) = match &answer {
-            Ok(snapshot) => {
-                let name = snapshot
-                    .release_name
-                    .as_ref()
-                    .map(|name| format!("release {name}, "))
-                    .unwrap_or_default();
-                (StageStatus::Done, format!("{name}{}", counted(snapshot.workloads.len(), "workload")))
-            }
-            Err(error) => (StageStatus::Failed, error.to_string()),
-        };
-        (answer, status, message)
-    })
-    .await
-    .map_err(Failure::from)
-}
-
-/// Runs the checks and reports what they find.
-pub(super) async fn ask_the_server(
-    session: &Session,
-    snapshot: &Snapshot,
-    plan: &Plan,
-    arguments: &EmergencyArgs,
-    in_progress: FindingStatus,
-) -> Result<Vec<Finding>, Failure> {
-    let context = &session.context;
-    let scope = preflight::Scope {
-        server: arguments.dry_run != DryRun::Client,
-        extent: extent_of(session, arguments),
-        in_progress,
-    };
-    Ok(phase(context, Phase::Preflight, "asking the API server", async {
-        let findings = Box::pin(preflight::run(context, snapshot, plan, scope)).await;
-        for finding in &findings {
-            context.emit(EventKind::Preflight(finding.clone()));
-        }
-        let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
-        let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
-        let message = format!("{}, {failed} failed", counted(findings.len(), "check"));
-        (findings, status, message)
-    })
-    .await)
-}
-
-impl Session {
-    /// Prints the plan on stderr, unless a machine reads along.
-    fn show_plan(&self, facts: &Facts<'_>) {
-        if self.output.output == OutputFormat::Jsonl {
-            return;
-        }
-        let wide = self.output.output == OutputFormat::Wide;
-        let context = &self.context;
-        let screen = ui::plan_screen(
-            self.printer(),
-            facts.plan,
-            &context.context_name,
-            &context.namespace,
-            facts.findings,
-            wide,
-        );
-        self.printer().talk(&screen);
-    }
 }

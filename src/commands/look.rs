@@ -26,6 +26,7 @@ pub struct Wish {
     pub extent: Extent,
     /// What it means that somebody else is at work on the release.
     pub in_progress: FindingStatus,
+    gives_way: bool,
 }
 
 impl Wish {
@@ -43,21 +44,22 @@ impl Wish {
             (Some(one), None) | (None, Some(one)) => Some(one.clone()),
             (None, None) => None,
         };
+        let choice = &arguments.choice;
         let wanted = Wanted {
             revision,
-            tag: arguments.tag.clone(),
-            before: arguments.before.map(|moment| moment.resolve(session.context.now())),
-            chart_version: arguments.chart_version.clone(),
-            helm_compat: arguments.helm_compat,
-            allow_failed: arguments.allow_failed_revision,
+            tag: choice.tag.clone(),
+            before: choice.before.map(|moment| moment.resolve(session.context.now())),
+            chart_version: choice.chart_version.clone(),
+            helm_compat: choice.helm_compat,
+            allow_failed: choice.allow_failed_revision,
             below: None,
         };
         let request = Request {
-            keep_replicas: arguments.keep_replicas,
-            allow_delete: arguments.allow_delete.clone(),
-            no_hooks: arguments.no_hooks,
-            restart: arguments.restart,
-            force_replace: arguments.force_replace,
+            keep_replicas: choice.keep_replicas,
+            allow_delete: choice.allow_delete.clone(),
+            no_hooks: choice.no_hooks,
+            restart: choice.restart,
+            force_replace: choice.force_replace,
             description: description.map(str::to_owned),
             reason,
         };
@@ -68,6 +70,7 @@ impl Wish {
             saved: None,
             extent: Extent { records: Some(session.driver), ..Extent::default() },
             in_progress: FindingStatus::Warn,
+            gives_way: false,
         }
     }
 
@@ -83,7 +86,13 @@ impl Wish {
             saved: Some(saved),
             extent: Extent { records: Some(session.driver), ..Extent::default() },
             in_progress: FindingStatus::Warn,
+            gives_way: false,
         }
+    }
+
+    /// Says that it is no failure if no revision is good: something else is done then.
+    pub fn give_way(&mut self) {
+        self.gives_way = true;
     }
 
     /// The release's name, where it was given.
@@ -196,6 +205,9 @@ async fn find(session: &Session, wish: &Wish) -> Result<RollbackSnapshot, Failur
                 format!("release {}, {}", snapshot.name, counted(snapshot.objects.len(), "object")),
             ),
             Err(RollbackError::NothingToDo { .. }) => (StageStatus::Done, "nothing to do".to_owned()),
+            Err(RollbackError::NothingGood { .. }) if wish.gives_way => {
+                (StageStatus::Skipped, "no revision to go back to".to_owned())
+            }
             Err(error) => (StageStatus::Failed, error.to_string()),
         };
         (answer, status, message)

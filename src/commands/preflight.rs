@@ -2,12 +2,11 @@
 
 use serde_json::json;
 
-use super::facts::Facts;
 use super::look::{Wish, look};
 use super::rolled_back::Report;
-use super::{Conclusion, Failure, Session, emergency};
-use crate::cli::{DryRun, EmergencyArgs, OutputFormat, PreflightArgs, TargetArgs};
-use crate::discover::Scope;
+use super::survey::{self, Assignment, Survey};
+use super::{Conclusion, Failure, Session};
+use crate::cli::{ChoiceArgs, DryRun, OutputFormat, PreflightArgs, SwapArgs, TargetArgs};
 use crate::event::{Finding, FindingStatus};
 use crate::outcome::{ExitCode, Outcome};
 use crate::preflight;
@@ -26,32 +25,23 @@ pub async fn run(session: &Session, arguments: &PreflightArgs) -> Result<Conclus
 
 async fn of_emergency(session: &Session, arguments: &PreflightArgs) -> Result<Conclusion, Failure> {
     let context = &session.context;
-    let emergency = emergency_arguments(arguments);
-    let scope = Scope::read(&emergency.subjects, emergency.selector.as_deref()).map_err(Failure::usage)?;
-    let mut wanted = emergency::request_of(&emergency, &scope);
-    session.start(scope.release(), &wanted.target.to_string());
-    let snapshot = Box::pin(emergency::read(session, &scope, &emergency)).await?;
-    for warning in &snapshot.warnings {
-        context.warn(warning.clone());
-    }
-    let plan = Box::pin(emergency::planned(session, &mut wanted, &snapshot, &emergency)).await?;
+    let swap = swap_arguments(arguments);
+    let mut assignment = Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &swap)?;
+    assignment.extent.no_wait = arguments.no_wait;
+    assignment.in_progress = FindingStatus::Fail;
+    let extent = assignment.extent;
+    session.start(assignment.release(), &assignment.target());
+    let snapshot = Box::pin(survey::find(session, &assignment)).await?;
+    let survey = Box::pin(survey::weigh(session, assignment, snapshot, !arguments.print_role)).await?;
+    let Survey { plan, snapshot, findings, .. } = &survey;
     if arguments.print_role {
-        let extent = emergency::extent_of(session, &emergency);
-        let rules = preflight::rules_of(&plan, &snapshot, &context.namespace, extent);
+        let rules = preflight::rules_of(plan, snapshot, &context.namespace, extent);
         let name = plan.release.as_ref().map_or("workloads", |release| release.name.as_str());
         return print_role(session, arguments, name, &rules);
     }
-    let checks = emergency::ask_the_server(session, &snapshot, &plan, &emergency, FindingStatus::Fail);
-    let findings = session.unless_interrupted(Box::pin(checks)).await?;
-    let facts = Facts {
-        plan: &plan,
-        snapshot: &snapshot,
-        findings: &findings,
-        skip_reconcile: arguments.skip_reconcile,
-    };
     let subject = plan.release.as_ref().map_or("workloads", |release| release.name.as_str());
     let command = format!("emergency {}", words(arguments));
-    Ok(conclude(session, facts.planned(session), (subject, &plan.target, &command), &findings))
+    Ok(conclude(session, survey.facts().planned(session), (subject, &plan.target, &command), findings))
 }
 
 async fn of_rollback(session: &Session, arguments: &PreflightArgs) -> Result<Conclusion, Failure> {
@@ -72,11 +62,9 @@ async fn of_rollback(session: &Session, arguments: &PreflightArgs) -> Result<Con
     Ok(conclude(session, conclusion, (&look.plan.release, &target, &command), &look.findings))
 }
 
-fn emergency_arguments(arguments: &PreflightArgs) -> EmergencyArgs {
-    EmergencyArgs {
-        subjects: arguments.subjects.clone(),
+fn swap_arguments(arguments: &PreflightArgs) -> SwapArgs {
+    SwapArgs {
         selector: arguments.selector.clone(),
-        tag: arguments.tag.clone(),
         digest: arguments.digest.clone(),
         to_revision: arguments.to_revision,
         image: arguments.image.clone(),
@@ -85,9 +73,6 @@ fn emergency_arguments(arguments: &PreflightArgs) -> EmergencyArgs {
         strategy: arguments.strategy,
         replicas: arguments.replicas.clone(),
         skip_reconcile: arguments.skip_reconcile,
-        no_wait: arguments.no_wait,
-        dry_run: DryRun::Server,
-        ..EmergencyArgs::default()
     }
 }
 
@@ -113,9 +98,11 @@ fn target_arguments(arguments: &PreflightArgs) -> Result<TargetArgs, Failure> {
     Ok(TargetArgs {
         release,
         revision,
-        allow_failed_revision: arguments.allow_failed_revision,
-        no_hooks: arguments.no_hooks,
-        ..TargetArgs::default()
+        choice: ChoiceArgs {
+            allow_failed_revision: arguments.allow_failed_revision,
+            no_hooks: arguments.no_hooks,
+            ..ChoiceArgs::default()
+        },
     })
 }
 

@@ -160,7 +160,7 @@ fn locked(session: &Session, plan: &RepairPlan, take_over: bool) -> Option<Failu
         alive.revision,
         plan.release,
         alive.status,
-        ui::age(alive.age_seconds),
+        ui::elapsed(alive.age_seconds),
         alive.writer
     ));
     Some(failure.hinted("if nobody is at work there any more, run the same command with --take-over"))

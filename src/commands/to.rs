@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
-use super::{Conclusion, Failure, Session, lock, operation};
+use super::{Conclusion, Failure, Session, file, lock, operation};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
 use crate::event::{Phase, StageStatus};
 use crate::execute::phase;
@@ -17,20 +17,14 @@ use crate::journal::restore::Restore;
 use crate::journal::{RollbackWork, State, Work};
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::rollback::Action;
-use crate::plan::rollback::saved::SavedPlan;
+use crate::plan::rollback::saved::PROCEDURE;
 use crate::preflight::rules::Extent;
 use crate::reconcile;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Failure> {
     let mut wish = match &arguments.plan {
-        Some(path) => {
-            let path = path.display().to_string();
-            let text = std::fs::read_to_string(&path)
-                .map_err(|source| Failure::usage(format!("cannot read the plan {path}: {source}")))?;
-            let saved = SavedPlan::parse(&path, &text).map_err(|error| Failure::usage(error.to_string()))?;
-            Wish::of_saved(session, saved)
-        }
+        Some(path) => Wish::of_saved(session, file::read(path, PROCEDURE)?),
         None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
     };
     wish.extent = Extent {

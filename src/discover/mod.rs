@@ -4,6 +4,7 @@
 pub mod apis;
 pub mod cluster;
 pub mod list;
+pub mod object;
 pub mod owners;
 pub mod release;
 pub mod revisions;

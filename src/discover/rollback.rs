@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
 use kube::Client;
-use kube::api::{Api, DynamicObject};
 use kube::core::ApiResource;
 use serde_json::Value;
 
 use super::apis::Apis;
 use super::cluster::{self, NamespaceState};
+use super::object;
 use super::owners;
 use super::run::DiscoverError;
 use super::{Owner, Workload};
@@ -203,21 +203,6 @@ fn versions_of_hooks(target: &Record) -> Vec<String> {
     hooks.flat_map(|hook| hook.objects).filter_map(version).collect()
 }
 
-/// One object as it is in the cluster, managed fields included.
-pub async fn read_object(
-    client: &Client,
-    resource: &ApiResource,
-    namespace: Option<&str>,
-    name: &str,
-) -> Result<Option<Value>, kube::Error> {
-    let api: Api<DynamicObject> = match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
-    };
-    let object = api.get_opt(name).await?;
-    object.map(|object| serde_json::to_value(object).map_err(kube::Error::SerdeError)).transpose()
-}
-
 async fn read_objects(
     client: &Client,
     apis: &Apis,
@@ -227,7 +212,7 @@ async fn read_objects(
         let (resource, _) = apis.resolve(&history.api_version, &history.key.kind)?;
         Some(async move {
             let namespace = history.key.namespace.as_deref();
-            let live = read_object(client, &resource, namespace, &history.key.name).await?;
+            let live = object::read(client, &resource, namespace, &history.key.name).await?;
             Ok(FoundObject { history, resource, live })
         })
     });

@@ -1,9 +1,14 @@
 //! What the operator spoke of: a release, or workloads without one.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::cli::WorkloadSelector;
 
 /// What to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Scope {
     /// A release; `None` means the only one in the namespace.
     Release(Option<String>),
@@ -39,6 +44,20 @@ impl Scope {
                 Ok(Self::Release(Some(release.clone())))
             }
             _ => Err("give one RELEASE, or workloads as KIND/NAME, not a mixture".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    /// As it stands on a command line.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release(name) => formatter.write_str(name.as_deref().unwrap_or_default()),
+            Self::Workloads(workloads) => {
+                let names: Vec<String> = workloads.iter().map(ToString::to_string).collect();
+                formatter.write_str(&names.join(" "))
+            }
+            Self::Selector(selector) => write!(formatter, "-l {selector}"),
         }
     }
 }

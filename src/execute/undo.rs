@@ -13,7 +13,7 @@ use super::FIELD_MANAGER;
 use super::apply::{self, ApplyError};
 use crate::context::Context;
 use crate::discover::Workload;
-use crate::discover::list::is_not_found;
+use crate::discover::object as object_of_cluster;
 use crate::event::{EventKind, ObjectReference};
 use crate::journal::Journal;
 use crate::journal::restore::Restore;
@@ -51,14 +51,7 @@ struct Place<'a> {
 
 impl Place<'_> {
     async fn read(&self) -> Result<Option<Value>, kube::Error> {
-        let request = kube::core::Request::new(DynamicObject::url_path(self.resource, self.namespace))
-            .get(self.name, &kube::api::GetParams::default())
-            .map_err(kube::Error::BuildRequest)?;
-        match self.client.request(request).await {
-            Ok(object) => Ok(Some(object)),
-            Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        object_of_cluster::read(self.client, self.resource, self.namespace, self.name).await
     }
 
     fn path(&self) -> String {

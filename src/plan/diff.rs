@@ -17,6 +17,9 @@ const KEPT_BY_THE_SERVER: [&str; 7] = [
     "deletionTimestamp",
 ];
 
+/// Annotations in which the server or a controller counts the versions of a workload's template.
+const COUNTERS: [&str; 2] = ["deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation"];
+
 /// What names an item of a list, in the order in which it is tried.
 const ITEM_KEYS: [&str; 7] = ["name", "mountPath", "containerPort", "port", "key", "ip", "type"];
 
@@ -146,7 +149,7 @@ fn is_kept_by_the_server(path: &[String]) -> bool {
         [first] => first == "status",
         [first, second] => first == "metadata" && KEPT_BY_THE_SERVER.contains(&second.as_str()),
         [first, second, third] => {
-            first == "metadata" && second == "annotations" && third == "deployment.kubernetes.io/revision"
+            first == "metadata" && second == "annotations" && COUNTERS.contains(&third.as_str())
         }
         _ => false,
     }
@@ -232,6 +235,16 @@ mod tests {
                 "spec.containers[side]: {\"args\":[\"a\",\"b\"],\"image\":\"s:1\",\"name\":\"side\"} → null",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_only_counted_is_no_difference() {
+        let counted =
+            |annotation: &str, number: &str| json!({"metadata": {"annotations": {annotation: number}}});
+        for annotation in COUNTERS {
+            assert_eq!(fields("DaemonSet", &counted(annotation, "1"), &counted(annotation, "2"), None), []);
+        }
+        assert_eq!(fields("DaemonSet", &counted("release", "1"), &counted("release", "2"), None).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! The plan of the emergency procedure: images swapped on the release's own workloads, nothing else.
 
+pub mod saved;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use super::last_good::ran;
 use super::question::{PlanError, Question};
@@ -15,7 +21,8 @@ use crate::event::{Check, Finding, FindingStatus};
 use crate::workload::WorkloadKind;
 
 /// What the operator asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Request {
     /// What to go back to.
     pub target: Target,
@@ -34,7 +41,8 @@ pub struct Request {
 }
 
 /// What to go back to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Target {
     /// Only what `--image` says.
     #[default]
@@ -252,193 +260,4 @@ fn same_images_as(plan: &Plan, snapshot: &Snapshot) -> Option<u64> {
     };
     let is_good = |stored: &StoredRevision| ran(&stored.status.as_str().into(), &stored.description).is_ok();
     release.revisions.iter().find(|stored| is_good(stored) && agrees(stored)).map(|stored| stored.revision)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::discover::Release;
-    use crate::discover::workload::{Autoscaler, REPLICAS_BEFORE};
-    use crate::plan::strategy::Strategy;
-    use crate::workload::{ContainerRef, WorkloadRef};
-    use serde_json::json;
-    use std::collections::BTreeMap;
-
-    fn deployment(name: &str, image: &str, replicas: i32) -> Workload {
-        let object = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": name, "namespace": "n", "uid": format!("uid-{name}")},
-            "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": name, "image": image}]}}}
-        });
-        Workload::read(WorkloadKind::Deployment, &serde_json::from_value(object).unwrap())
-    }
-
-    fn reference(name: &str) -> WorkloadRef {
-        WorkloadRef { kind: WorkloadKind::Deployment, namespace: "n".into(), name: name.into() }
-    }
-
-    /// A release whose revisions render the given images, oldest first; every workload with `replicas: 2`.
-    fn release(revisions: &[&[(&str, &str)]]) -> Release {
-        let stored = |(revision, images): (u64, &&[(&str, &str)])| StoredRevision {
-            revision,
-            status: "superseded".into(),
-            description: "Upgrade complete".into(),
-            images: images
-                .iter()
-                .map(|(name, image)| {
-                    let container = ContainerRef { workload: reference(name), container: (*name).to_owned() };
-                    (container, image.parse().unwrap())
-                })
-                .collect(),
-            replicas: images.iter().map(|(name, _)| (reference(name), Some(2))).collect(),
-        };
-        let mut revisions: Vec<StoredRevision> = (1..).zip(revisions).map(stored).collect();
-        revisions.reverse();
-        Release {
-            name: "app".into(),
-            metas: Vec::new(),
-            records: Vec::new(),
-            unreadable: Vec::new(),
-            contradictory: Vec::new(),
-            base_revision: revisions.first().map(|stored| stored.revision),
-            revisions,
-        }
-    }
-
-    fn snapshot() -> Snapshot {
-        Snapshot {
-            release_name: Some("app".into()),
-            release: Some(release(&[
-                &[("web", "acme/web:one"), ("api", "acme/api:one"), ("redis", "redis:7")],
-                &[("web", "acme/web:two"), ("api", "acme/api:two"), ("redis", "redis:7")],
-            ])),
-            workloads: vec![
-                deployment("api", "acme/api:two", 2),
-                deployment("redis", "redis:7", 1),
-                deployment("web", "acme/web:two", 5),
-            ],
-            ..Snapshot::default()
-        }
-    }
-
-    fn to_tag(tag: &str) -> Request {
-        Request { target: Target::Tag(tag.into()), ..Request::default() }
-    }
-
-    #[test]
-    fn swaps_the_application_and_names_the_equal_revision() {
-        let plan = plan(&to_tag("one"), &snapshot()).unwrap();
-        let names: Vec<&str> = plan.workloads.iter().map(|planned| planned.workload.name.as_str()).collect();
-        assert_eq!(names, ["api", "web"]);
-        assert_eq!(plan.skipped[0].what, "Deployment/redis redis");
-        assert_eq!(plan.same_images_as, Some(1));
-        assert_eq!(plan.workloads[1].replicas, Some(ReplicaPlan { before: 5, after: 5, live: 5 }));
-        assert_eq!(plan.workloads[1].containers[0].to.to_string(), "acme/web:one");
-    }
-
-    #[test]
-    fn an_equal_revision_that_failed_is_not_named() {
-        let mut snapshot = snapshot();
-        let revisions = &mut snapshot.release.as_mut().unwrap().revisions;
-        revisions.last_mut().unwrap().description = "Upgrade \"app\" failed: web is not ready".into();
-        assert_eq!(plan(&to_tag("one"), &snapshot).unwrap().same_images_as, None);
-    }
-
-    #[test]
-    fn what_is_there_already_is_not_written() {
-        let plan = plan(&to_tag("two"), &snapshot()).unwrap();
-        assert!(plan.workloads.is_empty());
-        assert_eq!(plan.unchanged.len(), 2);
-    }
-
-    #[test]
-    fn a_remembered_number_comes_back_and_an_autoscaler_raises_it() {
-        let mut found = snapshot();
-        found.workloads[0] = deployment("api", "acme/api:one", 0);
-        found.workloads[0].annotations.insert(REPLICAS_BEFORE.into(), "3".into());
-        let planned = plan(&to_tag("one"), &found).unwrap();
-        let api = &planned.workloads[0];
-        assert_eq!(api.replicas, Some(ReplicaPlan { before: 3, after: 3, live: 0 }));
-        assert!(api.containers.is_empty() && api.forget && api.strategy == Strategy::Rolling);
-
-        found.workloads[0].autoscaler = Some(Autoscaler {
-            kind: "HorizontalPodAutoscaler",
-            name: "api".into(),
-            minimum: 4,
-            maximum: 9,
-            paused: false,
-            held: None,
-            limited: false,
-        });
-        let planned = plan(&to_tag("one"), &found).unwrap();
-        assert_eq!(planned.workloads[0].replicas.unwrap().after, 4);
-    }
-
-    #[test]
-    fn a_zero_that_nobody_remembers_is_asked() {
-        let mut found = snapshot();
-        found.workloads[0] = deployment("api", "acme/api:two", 0);
-        let Err(PlanError::Questions(questions)) = plan(&to_tag("one"), &found) else {
-            panic!("no question")
-        };
-        assert!(questions[0].to_string().contains("--replicas deploy/api=2 (the number of Helm's manifest)"));
-        let mut request = to_tag("one");
-        request.replicas = vec!["deploy/api=4".parse().unwrap()];
-        assert_eq!(plan(&request, &found).unwrap().workloads[0].replicas.unwrap().after, 4);
-    }
-
-    #[test]
-    fn an_intended_zero_stays() {
-        let mut found = snapshot();
-        found.workloads[0] = deployment("api", "acme/api:two", 0);
-        for stored in &mut found.release.as_mut().unwrap().revisions {
-            stored.replicas = BTreeMap::from([(reference("api"), Some(0))]);
-        }
-        assert_eq!(plan(&to_tag("one"), &found).unwrap().workloads[0].replicas.unwrap().after, 0);
-    }
-
-    #[test]
-    fn unclear_containers_name_the_flags_that_decide() {
-        let mut found = snapshot();
-        found.release = None;
-        let Err(error) = plan(&to_tag("never"), &found) else { panic!("nothing was asked") };
-        let text = error.to_string();
-        assert!(text.contains("--container deploy/api/api or --exclude deploy/api/api"), "{text}");
-    }
-
-    #[test]
-    fn revisions_give_each_container_its_own_image() {
-        let request = Request { target: Target::Revision(1), ..Request::default() };
-        let planned = plan(&request, &snapshot()).unwrap();
-        assert_eq!(planned.workloads.len(), 2);
-        let missing = Request { target: Target::Revision(9), ..Request::default() };
-        assert_eq!(plan(&missing, &snapshot()), Err(PlanError::NoSuchRevision(9, "2, 1".into())));
-    }
-
-    #[test]
-    fn a_digest_fits_one_repository_only() {
-        let digest = format!("sha256:{}", "a".repeat(64));
-        let mut request = Request { target: Target::Digest(digest.clone()), ..Request::default() };
-        assert!(matches!(plan(&request, &snapshot()), Err(PlanError::DigestNeedsOneRepository(_))));
-        request.take = vec!["deploy/web".parse().unwrap()];
-        request.keep = vec!["deploy/api".parse().unwrap()];
-        let planned = plan(&request, &snapshot()).unwrap();
-        assert_eq!(planned.workloads[0].containers[0].to.to_string(), format!("acme/web@{digest}"));
-    }
-
-    #[test]
-    fn flags_that_name_nothing_are_refused_first() {
-        let mut request = to_tag("one");
-        request.keep = vec!["deploy/wbe".parse().unwrap()];
-        let Err(error) = plan(&request, &snapshot()) else { panic!("accepted") };
-        assert!(error.to_string().contains("--exclude deploy/wbe names no container"), "{error}");
-    }
-
-    #[test]
-    fn images_by_repository_leave_the_rest_alone() {
-        let request = Request { images: vec!["redis=7.4".parse().unwrap()], ..Request::default() };
-        let planned = plan(&request, &snapshot()).unwrap();
-        assert_eq!(planned.workloads.len(), 1);
-        assert_eq!(planned.workloads[0].containers[0].to.to_string(), "redis:7.4");
-    }
 }

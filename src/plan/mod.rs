@@ -14,6 +14,7 @@ pub mod repair;
 pub mod resume;
 pub mod revisions;
 pub mod rollback;
+pub mod saved;
 mod selection;
 pub mod strategy;
 pub mod swaps;

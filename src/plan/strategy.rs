@@ -27,7 +27,8 @@ impl Strategy {
 }
 
 /// What the operator asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Wish {
     /// Decide per workload.
     #[default]

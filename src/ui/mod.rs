@@ -33,9 +33,10 @@ pub use preflight::{PreflightHeader, preflight_table};
 pub use printer::{Printer, Streams};
 pub use printer::{can_ask, stderr_is_terminal};
 pub use prompt::{Answer, ask_line, confirm};
-pub use repair::{age, repair_screen};
+pub use repair::repair_screen;
 pub use rollback::{RollbackScreen, rollback_screen};
 pub use status::status_table;
+pub use table::elapsed;
 pub use tags::tags_table;
 
 use crate::event::{Event, EventKind};

@@ -6,7 +6,7 @@ use tabled::builder::Builder;
 use tabled::settings::{Modify, Padding, Style, object::Columns};
 
 use super::Printer;
-use super::table::one_line;
+use super::table::{elapsed, one_line};
 use crate::plan::repair::{Agreement, RepairPlan};
 
 /// Characters of a description that are shown: Helm writes an error of many lines there.
@@ -24,7 +24,7 @@ pub fn repair_screen(printer: &Printer, plan: &RepairPlan, context: &str, namesp
         let line = format!(
             "! revision {} was written {} ago by {}: whoever that was may be at work still",
             alive.revision,
-            age(alive.age_seconds),
+            elapsed(alive.age_seconds),
             alive.writer
         );
         let _ = writeln!(text, "  {}", printer.caution(&line));
@@ -105,36 +105,4 @@ fn indented(table: Builder) -> String {
     let mut table = table.build();
     table.with(Style::blank()).with(Modify::new(Columns::new(..)).with(Padding::new(0, 1, 0, 0)));
     table.to_string().lines().map(|line| format!("  {}", line.trim_end())).collect::<Vec<_>>().join("\n")
-}
-
-/// A number of seconds as people say it: `40 s`, `12 min`, `3 h 12 min`, `2 days`.
-pub fn age(seconds: i64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min"),
-        (0, hours, minutes) => format!("{hours} h {} min", minutes % 60),
-        (1, hours, _) => format!("{hours} h"),
-        (days, ..) => format!("{days} days"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_are_short() {
-        let cases = [
-            (0, "0 s"),
-            (59, "59 s"),
-            (60, "1 min"),
-            (11_530, "3 h 12 min"),
-            (90_000, "25 h"),
-            (200_000, "2 days"),
-        ];
-        for (seconds, text) in cases {
-            assert_eq!(age(seconds), text);
-        }
-    }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Printer;
 use super::diff::{Detail, diff_summary, diff_text};
 use super::plan::checks;
-use super::repair::age;
+use super::table::age;
 use crate::discover::rollback::RollbackSnapshot;
 use crate::event::{Finding, FindingStatus};
 use crate::helm::record::Record;
@@ -117,11 +117,10 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
     text
 }
 
-/// `todo-app-1.0.1, deployed 2026-02-06 10:00Z (12 min ago)`.
+/// `todo-app-1.0.1, deployed 2026-02-06 10:00Z (12m ago)`.
 fn describe(record: &Record, now: Timestamp) -> String {
-    let deployed = record.last_deployed().map(|time| {
-        let ago = age(now.duration_since(time).as_secs().max(0));
-        format!(", deployed {} ({ago} ago)", time.strftime("%Y-%m-%d %H:%MZ"))
-    });
+    let deployed = record
+        .last_deployed()
+        .map(|time| format!(", deployed {} ({} ago)", time.strftime("%Y-%m-%d %H:%MZ"), age(time, now)));
     format!("{}{}", record.chart_label(), deployed.unwrap_or_default())
 }

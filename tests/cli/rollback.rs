@@ -161,7 +161,7 @@ pub fn assert_screen(name: &str, output: &Output, code: i32) {
     settings.add_filter(r#""operation": "[0-9a-f]+""#, r#""operation": "[id]""#);
     settings.add_filter(r#""ms": \d+"#, r#""ms": [ms]"#);
     settings.add_filter(r"elapsed=[0-9.]+s", "elapsed=[seconds]");
-    settings.add_filter(r"\(\d+ \w+ ago\)", "([age] ago)");
+    settings.add_filter(r"\(\d+[smhd] ago\)", "([age] ago)");
     settings.add_filter(r"/\S+/plan\.json", "plan.json");
     settings.bind(|| assert_snapshot!(name, output.to_string()));
 }
@@ -192,6 +192,17 @@ fn a_revision_that_failed_is_refused() {
 }
 
 #[test]
+fn a_tag_of_no_revision_is_planned_as_an_emergency() {
+    let api = shop(|_| {});
+    assert_screen("plan-no-such-tag", &run_against(&api, &["plan", "--tag", "good-9"]), 2);
+    // With flags of a rollback it is the rollback that is meant.
+    let output = run_against(&api, &["plan", "--tag", "good-9", "--keep-replicas", "--quiet"]);
+    assert_eq!(output.code, 3, "{output}");
+    let decided = ["plan", "--tag", "good-9", "--container", "deploy/backend", "--exclude", "deploy/worker"];
+    assert_screen("plan-emergency-decided", &run_against(&api, &[&decided[..], &["--quiet"]].concat()), 0);
+}
+
+#[test]
 fn what_the_server_refuses_is_known_before() {
     let api = shop(|objects| {
         let why = "Deployment.apps \"worker\" is invalid: spec.selector: field is immutable";
@@ -200,6 +211,19 @@ fn what_the_server_refuses_is_known_before() {
     assert_screen("to-refused", &run_against(&api, &["to", "--yes", "--quiet"]), 3);
     let output = run_against(&api, &["diff", "--quiet"]);
     assert_eq!(output.code, 3, "{output}");
+}
+
+#[test]
+fn a_revision_that_cannot_be_shown_whole_is_no_difference_but_an_error() {
+    let api = shop(|objects| {
+        let gone = json!({"apiVersion": "apps/v1", "kind": "Rollout", "metadata": {"name": "web"}});
+        objects.push(("rollouts", gone));
+    });
+    assert_screen("diff-incomplete", &run_against(&api, &["diff", "--quiet"]), 3);
+    let json = run_against(&api, &["diff", "-o", "json", "--quiet"]);
+    let document: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(document["exitCode"], 3, "{json}");
+    assert!(document["obstacles"].to_string().contains("Rollout"), "{json}");
 }
 
 #[test]

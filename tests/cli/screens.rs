@@ -131,3 +131,50 @@ fn requests_are_bounded() {
     }
     assert_eq!(*api.seen.writes.lock().unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn an_emergency_is_planned_saved_and_carried_out_only_while_the_plan_holds() {
+    let api = small_shop();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json").display().to_string();
+    let plan = ["plan", "-l", "team=shop", "--tag", "good-1", "--strategy", "stop-first"];
+    let saved = run_against(&api, &[&plan[..], &["--save", &file, "--quiet"]].concat());
+    let steady = |name: &str, output: &Output, code: i32| {
+        assert_eq!(output.code, code, "{output}");
+        let mut settings = Settings::clone_current();
+        settings.add_filter(r"/\S+/plan\.json", "plan.json");
+        settings.bind(|| with_steady_words(|| assert_snapshot!(name, output.to_string())));
+    };
+    steady("plan-emergency", &saved, 0);
+    let carry_out = ["emergency", "--plan", &file, "--quiet"];
+    assert_eq!(run_against(&api, &carry_out).code, 9);
+
+    let mut objects = HashMap::new();
+    service("backend", &mut objects);
+    service("worker", &mut objects);
+    let deployments = objects.get_mut("deployments").unwrap();
+    deployments[0]["spec"]["replicas"] = json!(2);
+    deployments[1]["spec"]["template"]["spec"]["containers"][0]["image"] =
+        json!("ghcr.io/acme/worker:good-3");
+    let moved = Api::start(objects);
+    steady("emergency-plan-refused", &run_against(&moved, &carry_out), 3);
+    for api in [&api, &moved] {
+        assert_eq!(*api.seen.writes.lock().unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_plan_is_of_a_rollback_or_of_an_emergency() {
+    let api = small_shop();
+    for (arguments, said) in [
+        (&["-l", "team=shop"][..], "give --tag, --digest, --to-revision or --image"),
+        (&["shop", "--tag", "a", "--image", "b=c", "--restart"], "cannot be used with"),
+        (&["shop", "5", "--tag", "a"], "a revision that is named needs no flag that chooses one"),
+        (&["shop", "five"], "\"five\" is no revision"),
+        (&["shop", "5", "6"], "give RELEASE and REVISION"),
+    ] {
+        let output = run_against(&api, &[&["plan", "--quiet"], arguments].concat());
+        assert_eq!(output.code, 2, "{output}");
+        assert!(output.stderr.contains(said), "{said}: {output}");
+    }
+}

@@ -30,5 +30,6 @@ mod records;
 mod repair;
 mod restoration;
 mod rollback;
+mod saved_plans;
 mod scale;
 mod variants;

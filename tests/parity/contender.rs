@@ -5,6 +5,7 @@
 
 use std::process::{Command, Output, Stdio};
 
+use crate::preview;
 use crate::side::{RELEASE, Side};
 use crate::story::Rollback;
 use crate::tickets::Ticket;
@@ -26,7 +27,7 @@ impl Contender {
         if is_helm { Self::Helm } else { Self::Program }
     }
 
-    /// Rolls a side back.
+    /// Rolls a side back; the program must have said before what comes of it.
     pub fn roll_back(self, side: &Side, rollback: &Rollback) -> Output {
         match self {
             Self::Helm => {
@@ -46,7 +47,7 @@ impl Contender {
                 });
                 arguments.extend(&rollback.ours);
                 let filled: Vec<String> = arguments.iter().map(|argument| side.fill(argument)).collect();
-                program(side, &filled)
+                preview::kept(side, rollback, || program(side, &filled))
             }
         }
     }

@@ -193,6 +193,10 @@ fn document() -> String {
         other by this tool, then every object, every record and the outcome are compared. {scenarios} scenarios, most of them with Helm 3,\n\
         Helm 4 and Helm 4 with client-side apply, must be equal but for times, or differ in the ways below and in no other. A difference\n\
         that is not seen any more fails the tests as well.\n\n\
+        Before every rollback of ours `diff` is asked, and the objects are read before and after: each must become what was said of it,\n\
+        field by field, and nothing may happen to any other. No scenario is left out; where a rollback is refused, `diff` must know it,\n\
+        and where it ends early, what it has not come to must be as it was. Of what the server chooses anew each time, such as a node\n\
+        port, it counts that it is chosen.\n\n\
         The tests are in `tests/parity`, and this text is made from `tests/parity/differences.rs`.\n"
     );
     for difference in KNOWN {

@@ -15,6 +15,7 @@ mod contender;
 mod continued;
 mod differences;
 mod objects;
+mod preview;
 mod records;
 mod scenarios;
 mod side;

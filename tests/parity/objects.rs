@@ -51,6 +51,19 @@ const ANY: &str = "NAMESPACE";
 /// Every object of a side by kind and name, normalised.
 pub fn read(cluster: &Cluster) -> BTreeMap<String, Value> {
     let own = cluster.namespace.as_str();
+    let objects = as_they_are(cluster).into_iter().map(|object| {
+        let namespace = text(&object["metadata"]["namespace"]).replace(own, ANY);
+        let place =
+            if namespace.is_empty() || namespace == ANY { String::new() } else { format!(" in {namespace}") };
+        let key = format!("{}/{}{place}", text(&object["kind"]), name(&object).replace(own, ANY));
+        (key, normalise(object, own))
+    });
+    objects.collect()
+}
+
+/// Every object of a side as the server has it; one that is on its way out counts as gone.
+pub fn as_they_are(cluster: &Cluster) -> Vec<Value> {
+    let own = cluster.namespace.as_str();
     let mut found = Vec::new();
     let mut namespaces = Vec::new();
     let mut lists: Vec<String> = Vec::new();
@@ -73,14 +86,7 @@ pub fn read(cluster: &Cluster) -> BTreeMap<String, Value> {
         }
     }
     found.retain(|object| is_of_a_release(object) && object["metadata"]["deletionTimestamp"].is_null());
-    let objects = found.into_iter().map(|object| {
-        let namespace = text(&object["metadata"]["namespace"]).replace(own, ANY);
-        let place =
-            if namespace.is_empty() || namespace == ANY { String::new() } else { format!(" in {namespace}") };
-        let key = format!("{}/{}{place}", text(&object["kind"]), name(&object).replace(own, ANY));
-        (key, normalise(object, own))
-    });
-    objects.collect()
+    found
 }
 
 /// Where the objects of a definition are listed, without the namespace.
@@ -165,7 +171,7 @@ pub fn normalise(mut object: Value, namespace: &str) -> Value {
 }
 
 /// Annotations in which others note something about an object.
-fn is_of_a_controller(annotation: &str) -> bool {
+pub fn is_of_a_controller(annotation: &str) -> bool {
     let prefixes = [
         "deployment.kubernetes.io/",
         "deprecated.daemonset.template.generation",
@@ -176,17 +182,25 @@ fn is_of_a_controller(annotation: &str) -> bool {
         || prefixes.iter().any(|prefix| annotation.starts_with(prefix))
 }
 
-fn normalise_spec(kind: &str, spec: &mut Map<String, Value>) {
-    let server_set: &[&str] = match kind {
+/// Fields of a specification that the server or a controller fills in.
+pub fn server_set(kind: &str) -> &'static [&'static str] {
+    match kind {
         "Service" => &["clusterIP", "clusterIPs", "healthCheckNodePort"],
         "PersistentVolumeClaim" => &["volumeName"],
         "Pod" => &["nodeName", "volumes", "tolerations"],
         "Namespace" => &["finalizers"],
         _ => &[],
-    };
-    for field in server_set {
-        // A headless Service is asked for, not given.
-        if spec.get(*field).is_some_and(|value| *value != "None" && *value != json!(["None"])) {
+    }
+}
+
+/// Whether a value was asked for, as a headless Service is, and not given.
+pub fn is_asked_for(value: &Value) -> bool {
+    *value == "None" || *value == json!(["None"])
+}
+
+fn normalise_spec(kind: &str, spec: &mut Map<String, Value>) {
+    for field in server_set(kind) {
+        if spec.get(*field).is_some_and(|value| !is_asked_for(value)) {
             spec.remove(*field);
         }
     }

@@ -302,6 +302,8 @@ impl Side {
             let answer = self.cluster.send(Method::GET, path, "application/json", &Value::Null);
             (!is_listed && answer.is_err()).then_some(())
         });
+        // What Helm knows of the APIs it reads from files that it shares with kubectl, which asks anew here.
+        self.kubectl(&["api-resources"]);
     }
 
     /// Takes away what the scenario made, beyond the namespace too. Best effort: it runs while a failed test unwinds.

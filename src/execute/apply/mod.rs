@@ -9,9 +9,10 @@ mod probe;
 mod write;
 
 use kube::Client;
-use kube::core::{ApiResource, DynamicObject, Request, Resource};
+use kube::core::ApiResource;
 use serde_json::Value;
 
+use crate::discover::object;
 use crate::plan::fields::{FieldSet, Rewrite, dropped, entries, merged, removals, rewrite, writer_of};
 use crate::preflight::dry_run;
 
@@ -206,16 +207,9 @@ impl Transition {
     }
 }
 
-/// Reads the object as plain JSON: a typed structure would lose what it does not know. `None` where there is none.
+/// Reads the object as it is now. `None` where there is none.
 async fn read(client: &Client, target: &ObjectTarget<'_>) -> Result<Option<Value>, ApplyError> {
-    let request = Request::new(DynamicObject::url_path(target.resource, target.namespace))
-        .get(target.name, &kube::api::GetParams::default())
-        .map_err(kube::Error::BuildRequest)?;
-    match client.request(request).await {
-        Ok(object) => Ok(Some(object)),
-        Err(error) if crate::discover::list::is_not_found(&error) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(object::read(client, target.resource, target.namespace, target.name).await?)
 }
 
 fn without_managed_fields(mut object: Value) -> Value {

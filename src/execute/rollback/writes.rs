@@ -12,9 +12,11 @@ use super::super::FIELD_MANAGER;
 use super::super::apply::{self, Applied, ApplyError, ObjectTarget};
 use super::{Done, Fault, Rollback, RollbackExecution, interrupted};
 use crate::context::Context;
-use crate::discover::rollback::{FoundObject, RollbackSnapshot, read_object};
+use crate::discover::object;
+use crate::discover::rollback::{FoundObject, RollbackSnapshot};
 use crate::discover::workload::REPLICAS_BEFORE;
 use crate::event::{EventKind, ObjectReference};
+use crate::plan::rollback::forecast::RESTARTED_AT;
 use crate::plan::rollback::objects::{self, ObjectKey};
 use crate::plan::rollback::{Action, ObjectStep};
 use crate::workload::WorkloadRef;
@@ -198,7 +200,7 @@ pub(super) async fn delete(
     let namespace = key.namespace.as_deref();
     let mut attempt = 1;
     loop {
-        let live = read_object(&context.client, &found.resource, namespace, &key.name).await?;
+        let live = object::read(&context.client, &found.resource, namespace, &key.name).await?;
         let Some(live) = live else { return Ok(()) };
         let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         if !objects::belongs_to(&live, &snapshot.name, &snapshot.namespace)
@@ -234,12 +236,9 @@ pub(super) async fn restart(
     }
     let now = context.now().to_string();
     let answers = join_all(planned.iter().map(|workload| async {
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            context.client.clone(),
-            &workload.namespace,
-            &workload.kind.api_resource(),
-        );
-        let patch = json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}});
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &workload.namespace, &workload.kind.api_resource());
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}});
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(&workload.name, &parameters, &Patch::Merge(patch)).await
@@ -247,17 +246,18 @@ pub(super) async fn restart(
     .await;
     let mut failures = Vec::new();
     for (workload, answer) in planned.into_iter().zip(answers) {
+        let key = ObjectKey {
+            group: workload.kind.api_resource().group,
+            kind: workload.kind.to_string(),
+            namespace: Some(workload.namespace.clone()),
+            name: workload.name.clone(),
+        };
         match answer {
-            Ok(_) => execution.restarted.push(workload.clone()),
-            Err(error) => failures.push((
-                ObjectKey {
-                    group: workload.kind.api_resource().group,
-                    kind: workload.kind.to_string(),
-                    namespace: Some(workload.namespace.clone()),
-                    name: workload.name.clone(),
-                },
-                format!("it could not be restarted: {error}"),
-            )),
+            Ok(_) => {
+                execution.restarted.push(workload.clone());
+                execution.set(&key, Done::Changed);
+            }
+            Err(error) => failures.push((key, format!("it could not be restarted: {error}"))),
         }
     }
     if !failures.is_empty() {

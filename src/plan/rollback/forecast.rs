@@ -7,11 +7,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::objects::ObjectKey;
-use super::{Action, Restart, RollbackPlan, workload_ref};
+use super::{Action, ObjectStep, Restart, RollbackPlan, workload_ref};
 use crate::discover::rollback::RollbackSnapshot;
+use crate::discover::workload::REPLICAS_BEFORE;
 use crate::execute::managed_fields;
 use crate::plan::diff::{self, FieldChange};
 use crate::workload::WorkloadKind;
+
+/// Annotation of a pod template that a restart sets, as `kubectl rollout restart` does.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// Shown in place of the time at which something will be done.
+const NOW: &str = "(now)";
 
 /// What the server says about one object.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +109,8 @@ pub fn differences(plan: &RollbackPlan, snapshot: &RollbackSnapshot, forecast: &
                         (Some(Answer::After(_)) | None, None) => diff.change = ObjectChange::Created,
                         (Some(Answer::After(after)), Some(live)) => {
                             let current = found.and_then(|found| found.history.current.as_ref());
-                            diff.fields = diff::fields(&step.key.kind, live, after, current);
+                            let after = in_the_end(plan, step, after);
+                            diff.fields = diff::fields(&step.key.kind, live, &after, current);
                             diff.change = if diff.fields.is_empty() {
                                 ObjectChange::Unchanged
                             } else {
@@ -124,6 +132,21 @@ pub fn differences(plan: &RollbackPlan, snapshot: &RollbackSnapshot, forecast: &
             diff
         })
         .collect()
+}
+
+/// An object after everything that is done to it, beyond the write that the server was asked about.
+fn in_the_end(plan: &RollbackPlan, step: &ObjectStep, after: &Value) -> Value {
+    let mut after = after.clone();
+    let annotations = after.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    if let (true, Some(annotations)) = (step.forget, annotations) {
+        annotations.remove(REPLICAS_BEFORE);
+    }
+    let workload = step.workload();
+    let is_restarted = |restart: &Restart| restart.planned && Some(&restart.workload) == workload.as_ref();
+    if plan.restarts.iter().any(is_restarted) {
+        after["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = Value::from(NOW);
+    }
+    after
 }
 
 /// Workloads whose pods would keep the old contents of a ConfigMap or Secret: their template stays, and what it refers

@@ -1,87 +1,16 @@
-//! A plan in a file: reviewed by somebody, carried out later, refused when the cluster has moved since. It cites revisions,
-//! objects and their versions, never their contents.
+//! A rollback's plan in a file.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use super::objects::ObjectKey;
 use super::{ObjectStep, Request, RollbackPlan};
+use crate::plan::saved::Saved;
 
-/// What `kind` says in a saved plan.
-pub const KIND: &str = "Plan";
+/// The command that carries such a plan out.
+pub const PROCEDURE: &str = "to";
 
-/// A saved plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SavedPlan {
-    /// `kubectl-rollback/v1`.
-    pub api_version: String,
-    /// `Plan`.
-    pub kind: String,
-    /// `to`.
-    pub procedure: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// The kubeconfig context that it was made with.
-    pub context: String,
-    /// What was asked for.
-    pub request: Request,
-    /// The plan.
-    pub plan: RollbackPlan,
-}
-
-/// Why a file is no plan that can be carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum SavedPlanError {
-    /// It cannot be read.
-    #[error("cannot read the plan {path}")]
-    Read {
-        /// The file.
-        path: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// It is not a plan.
-    #[error("{path} is not a plan of this tool: {source}")]
-    Syntax {
-        /// The file.
-        path: String,
-        /// Why not.
-        source: serde_json::Error,
-    },
-    /// It is something else, or of another version.
-    #[error("{path} holds a {kind} of {api_version}, not a Plan of {}", crate::report::API_VERSION)]
-    Kind {
-        /// The file.
-        path: String,
-        /// Its `apiVersion`.
-        api_version: String,
-        /// Its `kind`.
-        kind: String,
-    },
-}
-
-impl SavedPlan {
-    /// Reads the text of a file.
-    pub fn parse(path: &str, text: &str) -> Result<Self, SavedPlanError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Head {
-            #[serde(default)]
-            api_version: String,
-            #[serde(default)]
-            kind: String,
-        }
-        let syntax = |source| SavedPlanError::Syntax { path: path.to_owned(), source };
-        let Head { api_version, kind } = serde_json::from_str(text).map_err(syntax)?;
-        if api_version != crate::report::API_VERSION || kind != KIND {
-            return Err(SavedPlanError::Kind { path: path.to_owned(), api_version, kind });
-        }
-        serde_json::from_str(text).map_err(syntax)
-    }
-}
+/// A rollback's plan in a file.
+pub type SavedPlan = Saved<Request, RollbackPlan>;
 
 /// How the cluster has moved since a plan was saved, one sentence each; none where the plan still holds. `fresh` is the
 /// same request planned now.

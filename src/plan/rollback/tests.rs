@@ -352,8 +352,12 @@ fn only_plans_are_read_as_plans() {
         ("{\"kind\":\"Result\",\"apiVersion\":\"kubectl-rollback/v1\"}", "holds a Result"),
         ("{\"kind\":\"Plan\",\"apiVersion\":\"kubectl-rollback/v9\"}", "of kubectl-rollback/v9"),
         ("{\"kind\":\"Plan\",\"apiVersion\":\"kubectl-rollback/v1\"}", "is not a plan"),
+        (
+            "{\"kind\":\"Plan\",\"apiVersion\":\"kubectl-rollback/v1\",\"procedure\":\"emergency\"}",
+            "kubectl rollback emergency --plan plan.json",
+        ),
     ] {
-        let error = SavedPlan::parse("plan.json", text).unwrap_err().to_string();
+        let error = SavedPlan::parse("plan.json", text, "to").unwrap_err().to_string();
         assert!(error.contains(why), "{text}: {error}");
     }
 }
