@@ -78,6 +78,7 @@ pub async fn find(client: &Client, apis: OptionalApis, workloads: &[Workload]) -
             .filter_map(|id| id.split(':').next())
             .collect();
         owners.extend(argo_applications(client, &names).await);
+        owners.extend(argo_by_label(client, workloads).await);
     }
     for (present, group, versions, kind, title, plural) in [
         (apis.flux_helm, "helm.toolkit.fluxcd.io", "v2", "HelmRelease", "Flux HelmRelease", "helmreleases"),
@@ -146,12 +147,52 @@ async fn argo_applications(client: &Client, names: &BTreeSet<&str>) -> Vec<Owner
     }
 }
 
+/// Applications that track by label. Charts set the same label, so that only an Application which lists one of the workloads
+/// is an owner; what cannot be read was only a guess.
+async fn argo_by_label(client: &Client, workloads: &[Workload]) -> Vec<Owner> {
+    let labels = ["argocd.argoproj.io/instance", "app.kubernetes.io/instance"];
+    let untracked = workloads
+        .iter()
+        .filter(|workload| !workload.annotations.contains_key("argocd.argoproj.io/tracking-id"));
+    let names: BTreeSet<&String> = untracked
+        .filter_map(|workload| labels.iter().find_map(|label| workload.labels.get(*label)))
+        .collect();
+    let api: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
+        "argocd",
+        &resource("argoproj.io", "v1alpha1", "Application", "applications"),
+    );
+    let found = futures::future::join_all(names.into_iter().map(|name| api.get_opt(name))).await;
+    let applications = found.into_iter().filter_map(|answer| answer.ok().flatten());
+    let owners = applications.filter(|application| lists_any(&application.data, workloads));
+    let owner = |application: DynamicObject| Owner {
+        kind: "Argo CD Application",
+        name: format!("argocd/{}", application.metadata.name.as_deref().unwrap_or_default()),
+        effect: argo_effect(&application.data),
+    };
+    owners.map(owner).collect()
+}
+
+/// Whether an Application's `status.resources` names one of the workloads.
+fn lists_any(application: &Value, workloads: &[Workload]) -> bool {
+    let listed = application.pointer("/status/resources").and_then(Value::as_array);
+    listed.into_iter().flatten().any(|entry| {
+        workloads.iter().any(|workload| {
+            let WorkloadRef { kind, namespace, name } = &workload.reference;
+            entry["kind"] == kind.as_str() && entry["namespace"] == **namespace && entry["name"] == **name
+        })
+    })
+}
+
 fn short(error: &kube::Error) -> String {
     if is_forbidden(error) { "reading it is forbidden".to_owned() } else { error.to_string() }
 }
 
 /// What an Argo CD Application will do: `spec.syncPolicy.automated`, unless its `enabled` is false.
 fn argo_effect(application: &Value) -> Effect {
+    if application.pointer("/status/operationState/phase").and_then(Value::as_str) == Some("Running") {
+        return Effect::Reverts("it is syncing Git's state right now".to_owned());
+    }
     match application.pointer("/spec/syncPolicy/automated") {
         Some(automated) if automated.is_object() && automated["enabled"] != false => {
             if automated["selfHeal"] == true {
@@ -267,6 +308,37 @@ mod tests {
             };
             assert_eq!(found, effect, "{policy}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_label_counts_where_the_application_lists_the_workload() {
+        use crate::context::tests::{context, exchange};
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "n", "labels": {"app.kubernetes.io/instance": "shop"}}, "spec": {}
+        });
+        let workload = Workload::read(
+            crate::workload::WorkloadKind::Deployment,
+            &serde_json::from_value(deployment).unwrap(),
+        );
+        let application = |name: &str| {
+            json!({
+                "apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": {"name": "shop", "namespace": "argocd"},
+                "spec": {"syncPolicy": {"automated": {"selfHeal": true}}},
+                "status": {"resources": [{"kind": "Deployment", "namespace": "n", "name": name}]},
+            })
+        };
+        for (name, expected) in [("web", 1), ("other", 0)] {
+            let path = "/namespaces/argocd/applications/shop";
+            let answer = exchange(http::Method::GET, path, 200, application(name));
+            let (context, script, _interrupter) = context(vec![answer]);
+            let apis = OptionalApis { argo: true, ..OptionalApis::default() };
+            let owners = find(&context.client, apis, std::slice::from_ref(&workload)).await;
+            assert_eq!((owners.len(), script.left()), (expected, 0), "{owners:?}");
+            assert!(owners.iter().all(|owner| matches!(owner.effect, Effect::Reverts(_))));
+        }
+        let syncing = json!({"spec": {}, "status": {"operationState": {"phase": "Running"}}});
+        assert!(matches!(argo_effect(&syncing), Effect::Reverts(_)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ const HOOKS: [(&str, &str); 7] = [
 ];
 
 /// A chart with these hooks, in a folder of its own.
-fn chart(tag: &str) -> tempfile::TempDir {
+pub fn chart(tag: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let templates = folder.path().join("templates");
     std::fs::create_dir(&templates).unwrap();

@@ -315,3 +315,42 @@ fn the_printed_role_is_enough_for_a_rollback_and_not_too_much() {
     assert_eq!(test.cluster.image("deploy/web"), "ghcr.io/acme/web:good-1");
     assert_eq!(release.newest(), (3, "deployed".to_owned()));
 }
+
+/// Runs a command with the printed role and nothing else.
+fn with_the_printed_role(test: &Test, checks: &[&str], command: &[&str]) -> Run {
+    let printed = [&["preflight"], checks, &["--print-role", "-o", "json"]].concat();
+    let objects = test.run(&printed).expect(0).json();
+    test.cluster.create("serviceaccounts", &json!({"metadata": {"name": ACCOUNT}}));
+    apply(&test.cluster, &objects);
+    let rights = rights_of(&role_of(&objects));
+    wait_for("the role", Duration::from_secs(30), || {
+        rights.iter().all(|right| is_given(test, right)).then_some(())
+    });
+    test.run(&[command, &["--yes", "-o", "json", "--as", &user(test)]].concat()).expect(0)
+}
+
+#[test]
+fn the_printed_role_is_enough_for_hooks() {
+    let Some(test) = Test::begin() else { return };
+    let chart = crate::hooks::chart("good-1");
+    let path = chart.path().display().to_string();
+    let release = Release::install(&test, Helm::Four, &path, &json!({}));
+    release.upgrade_and_wait(&json!({}));
+    let run = with_the_printed_role(&test, &["shop", "1"], &["to", "shop", "1"]);
+    assert_eq!(release.newest(), (3, "deployed".to_owned()), "{run}");
+}
+
+#[test]
+fn the_printed_role_is_enough_for_the_broken_pods_of_a_stateful_set() {
+    let Some(test) = Test::begin() else { return };
+    let tag = |tag: &str| json!({"web": {"image": {"tag": tag}}});
+    let release = Release::install(&test, Helm::Four, "variants/statefulset", &tag("good-1"));
+    release.upgrade(&tag("crash"));
+    wait_for("a crashing pod", Duration::from_secs(30), || {
+        let pod = test.cluster.find("pods", "web-2")?;
+        (pod["status"]["containerStatuses"][0]["restartCount"].as_i64()? > 0).then_some(())
+    });
+    let command = ["emergency", "shop", "--tag", "good-1"];
+    let run = with_the_printed_role(&test, &["shop", "--tag", "good-1"], &command);
+    assert_eq!(test.cluster.image("sts/web"), "ghcr.io/acme/web:good-1", "{run}");
+}
