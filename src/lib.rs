@@ -14,11 +14,13 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod context;
 pub mod discover;
 pub mod event;
 pub mod execute;
 pub mod helm;
+pub mod notify;
 pub mod outcome;
 pub mod plan;
 pub mod preflight;
@@ -27,5 +29,6 @@ pub mod registry;
 pub mod report;
 pub mod ui;
 pub mod wait;
+pub mod web;
 pub mod words;
 pub mod workload;

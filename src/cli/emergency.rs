@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Args, ValueEnum};
 
+use super::ProtectionArgs;
 use super::parse::{self, ContainerSelector, GoDuration, ImageOverride, ReplicaOverride};
 
 /// Stop, swap images, start, wait, and make Helm's record true
@@ -70,6 +71,9 @@ pub struct EmergencyArgs {
     /// Show the plan and change nothing: client plans only, server also asks the API server
     #[arg(long, value_enum, default_value_t = DryRun::None, default_missing_value = "client", num_args = 0..=1, require_equals = true)]
     pub dry_run: DryRun,
+    /// The second confirmation.
+    #[command(flatten)]
+    pub protection: ProtectionArgs,
 }
 
 /// How to change workloads.

@@ -1,11 +1,13 @@
 //! The command line: clap structs only. Doc comments here are the help text; what a flag means is decided where
 //! its value is used.
 
+mod config;
 mod connection;
 mod emergency;
 mod history;
 mod list;
 mod parse;
+mod protection;
 mod reconcile;
 mod registry;
 mod repair;
@@ -16,11 +18,13 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
+pub use protection::ProtectionArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
@@ -39,6 +43,9 @@ pub struct Cli {
     /// How to reach registries.
     #[command(flatten)]
     pub registry: RegistryArgs,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
     /// How to speak to the operator.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -70,6 +77,9 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Make the records of a stuck release true, so that Helm goes on
     Repair(RepairArgs),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell
     Completion {
         /// The shell

@@ -31,6 +31,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         _ => None,
     };
     session.start(named, &wanted.target.to_string());
+    session.protect(&arguments.protection, arguments.dry_run).await?;
 
     let snapshot = choose::with_release(session, &scope, async |scope| {
         session.unless_interrupted(Box::pin(find(session, scope))).await

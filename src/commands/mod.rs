@@ -2,6 +2,7 @@
 
 mod choose;
 mod conclude;
+mod config;
 mod decide;
 mod diff;
 mod emergency;
@@ -50,6 +51,7 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
     match &cli.command {
         Command::Version => version::version(&printer, cli.output.output),
         Command::Completion { shell } => version::completion(&printer, *shell),
+        Command::Config(command) => Box::pin(config::run(&cli, printer, lookup, command)).await,
         Command::Emergency(arguments) => {
             session::with(&cli, printer, lookup, "emergency", async |session| {
                 Box::pin(emergency::run(session, arguments)).await

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Conclusion, Failure};
-use crate::cli::{Cli, OutputArgs, OutputFormat};
+use crate::cli::{Cli, ConfigurationArgs, DryRun, OutputArgs, OutputFormat, ProtectionArgs};
+use crate::config::{self, Loaded};
 use crate::context::interrupt::Signal;
 use crate::context::{Context, Deadline, actor, client, interrupt, new_operation_id};
 use crate::event::EventKind;
@@ -21,12 +22,15 @@ pub struct Session {
     pub context: Context,
     /// The operator's wishes about output.
     pub output: OutputArgs,
+    /// Where the configuration is.
+    pub configuration: ConfigurationArgs,
     /// Where Helm keeps its records.
     pub driver: Driver,
     /// `emergency`, `reconcile`, …
     pub procedure: &'static str,
     started: Instant,
     started_at: Timestamp,
+    loaded: tokio::sync::OnceCell<Loaded>,
 }
 
 impl Session {
@@ -43,6 +47,44 @@ impl Session {
     /// Whether tables get more columns.
     pub fn is_wide(&self) -> bool {
         self.output.output == OutputFormat::Wide
+    }
+
+    /// The configuration; read when it is first asked for.
+    pub async fn config(&self) -> Result<&Loaded, Failure> {
+        let Context { client, namespace, .. } = &self.context;
+        let load = async || {
+            let path = self.configuration.config.as_deref();
+            self.unless_interrupted(async {
+                config::load(path, client, namespace).await.map_err(Failure::from)
+            })
+            .await
+        };
+        self.loaded.get_or_try_init(load).await
+    }
+
+    /// Lets a protected context be changed only by those who name it, whether or not they are asked for anything else.
+    pub async fn protect(&self, protection: &ProtectionArgs, dry_run: DryRun) -> Result<(), Failure> {
+        if dry_run != DryRun::None {
+            return Ok(());
+        }
+        let name = &self.context.context_name;
+        let loaded = self.config().await?;
+        let Some(pattern) = loaded.config.protects(name) else { return Ok(()) };
+        let given = protection.confirm_context.as_deref();
+        if given == Some(name) {
+            return Ok(());
+        }
+        let why = match given {
+            None => "--confirm-context was not given".to_owned(),
+            Some(given) => format!("--confirm-context names {given}"),
+        };
+        let message = format!(
+            "context {name} is protected ({pattern:?} in {}), and {why}; nothing was changed",
+            loaded.source,
+            pattern = pattern.to_string()
+        );
+        Err(Failure::not_confirmed(message)
+            .hinted(format!("if {name} is meant, add: --confirm-context {name}")))
     }
 
     /// Reports the first event.
@@ -163,7 +205,9 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "status") => {
+        _ if output.quiet
+            || matches!(procedure, "config" | "diff" | "history" | "list" | "notify" | "status") =>
+        {
             EventStyle::Silent
         }
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
@@ -210,7 +254,16 @@ pub async fn with(
         registries: Arc::new(cli.registry.settings(&lookup)),
         actor: actor(lookup),
     };
-    let session = Session { started_at: context.now(), context, output, driver, procedure, started };
+    let session = Session {
+        started_at: context.now(),
+        context,
+        output,
+        configuration: cli.configuration.clone(),
+        driver,
+        procedure,
+        started,
+        loaded: tokio::sync::OnceCell::new(),
+    };
     let reminder = tokio::spawn(reporter.remind());
     let answer = command(&session).await;
     reminder.abort();

@@ -25,6 +25,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
     };
     session.start(wish.release(), &wish.target());
+    session.protect(&arguments.protection, arguments.dry_run).await?;
     let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;
     lock::check(&look.snapshot.metas, arguments.take_over)?;
     let report = Report { look: &look };

@@ -31,6 +31,7 @@ pub use rollback::{rollback_failed, rollback_record, rolled_back};
 pub use transition::{
     Closing, LONGEST_DESCRIPTION, close, description, failed_description, pending, shorten, to_settle,
 };
+pub use transition::{Described, read_description};
 
 /// How the description of every record of ours starts.
 pub const DESCRIPTION_PREFIX: &str = "kubectl-rollback ";

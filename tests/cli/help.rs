@@ -89,3 +89,8 @@ fn commands_that_are_not_built_yet_are_not_in_the_help() {
         assert!(!help.contains(command), "{command}");
     }
 }
+
+#[test]
+fn config() {
+    assert_snapshot!("help-config", help_of(&["config", "--help"]));
+}
