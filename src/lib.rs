@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod registry;
 pub mod report;
 pub mod ui;
+pub mod verify;
 pub mod wait;
 pub mod web;
 pub mod words;

@@ -13,6 +13,7 @@ mod registry;
 mod repair;
 mod status;
 mod to;
+mod verify;
 
 use std::ffi::OsString;
 
@@ -30,6 +31,7 @@ pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
 pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
+pub use verify::VerifyArgs;
 
 /// Roll back Helm releases and workloads safely
 ///
@@ -77,6 +79,8 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Make the records of a stuck release true, so that Helm goes on
     Repair(RepairArgs),
+    /// Check that a release is well, as after a rollback
+    Verify(VerifyArgs),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::decide::decide;
 use super::facts::Facts;
+use super::verify::{self, Restored};
 use super::{Conclusion, Failure, Session, choose, lock};
 use crate::cli::{DryRun, EmergencyArgs, OutputFormat, StrategyChoice};
 use crate::discover::{self, Scope, Snapshot};
@@ -85,7 +86,15 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     // A signal that came when everything was done already interrupted nothing.
     execution.interrupted = context.interrupt.signal().filter(|_| !execution.is_complete(arguments.no_wait));
     let closed = close(session, &plan, &snapshot, &execution, open).await;
-    Ok(facts.executed(session, &execution, closed))
+    let mut conclusion = facts.executed(session, &execution, closed);
+    if !arguments.no_verify && !arguments.no_wait {
+        let restored = Restored {
+            scope: snapshot.release_name.clone().map_or(scope, |name| Scope::Release(Some(name))),
+            touched: plan.touched().cloned().collect(),
+        };
+        verify::afterwards(session, &mut conclusion, restored).await?;
+    }
+    Ok(conclusion)
 }
 
 /// Everything is at the target already, and nothing is to be written: only whether it is ready is left to say.

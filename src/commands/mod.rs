@@ -19,6 +19,7 @@ mod rolled_back;
 mod session;
 mod status;
 mod to;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -85,6 +86,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::History(arguments) => {
             session::with(&cli, printer, lookup, "history", async |session| {
                 history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Verify(arguments) => {
+            session::with(&cli, printer, lookup, "verify", async |session| {
+                Box::pin(verify::run(session, arguments)).await
             })
             .await
         }

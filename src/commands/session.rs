@@ -172,6 +172,19 @@ impl Session {
         }
     }
 
+    /// Brings into a result what has happened since it was made.
+    pub fn refresh(&self, document: &mut ResultDocument) {
+        let now = self.document();
+        document.timings.phases = now.timings.phases;
+        document.timings.finished_at = now.timings.finished_at;
+        document.requests = now.requests;
+        for warning in now.warnings {
+            if !document.warnings.contains(&warning) {
+                document.warnings.push(warning);
+            }
+        }
+    }
+
     fn finish(&self, answer: Result<Conclusion, Failure>) -> u8 {
         let conclusion = answer.unwrap_or_else(|failure| Conclusion::of_failure(self, &failure));
         let collected = self.context.reporter.collected();

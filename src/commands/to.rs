@@ -2,8 +2,10 @@
 
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
+use super::verify::{self, Restored};
 use super::{Conclusion, Failure, Session, lock};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
+use crate::discover::Scope;
 use crate::event::{Phase, StageStatus};
 use crate::execute::phase;
 use crate::execute::record::{self, OpenRecord};
@@ -56,7 +58,15 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     let rollback = Rollback { snapshot: &look.snapshot, plan, options: &options };
     let execution = rollback::run(&session.context, &rollback, &mut open).await;
     let closed = close(session, &look, &execution, open, arguments.history_max).await;
-    Ok(report.executed(session, &execution, closed.err().as_ref()))
+    let mut conclusion = report.executed(session, &execution, closed.err().as_ref());
+    if !arguments.no_verify && !arguments.no_wait {
+        let restored = Restored {
+            scope: Scope::Release(Some(plan.release.clone())),
+            touched: plan.waits.iter().cloned().collect(),
+        };
+        verify::afterwards(session, &mut conclusion, restored).await?;
+    }
+    Ok(conclusion)
 }
 
 /// Writes the pending record: from here on Helm and pipelines refuse to deploy into the middle.

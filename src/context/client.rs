@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use kube::Config;
 use kube::client::retry::RetryPolicy;
 use kube::client::{Body, ClientBuilder};
@@ -15,9 +15,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use secrecy::SecretString;
 use tower::buffer::BufferLayer;
 use tower::limit::ConcurrencyLimitLayer;
-use tower::retry::RetryLayer;
+use tower::retry::{Policy, RetryLayer};
 use tower::timeout::TimeoutLayer;
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use crate::cli::ConnectionArgs;
 
@@ -108,7 +108,7 @@ pub async fn connect(arguments: &ConnectionArgs, concurrency: u16) -> Result<Con
         .with_layer(&TimeoutLayer::new(time_limit))
         .with_layer(&CountLayer { counts: requests.clone(), on_the_wire: true })
         .with_layer(&BufferLayer::new(1024))
-        .with_layer(&RetryLayer::new(retry))
+        .with_layer(&RetryLayer::new(Patience(retry)))
         .with_layer(&CountLayer { counts: requests.clone(), on_the_wire: false })
         .with_layer(&ConcurrencyLimitLayer::new(usize::from(concurrency)))
         .build();
@@ -183,6 +183,36 @@ fn override_config(config: &mut Config, arguments: &ConnectionArgs) -> Result<()
     Ok(())
 }
 
+/// Tries again where the API server asks for it, and not where an application behind its proxy does: that a service says
+/// 503 is what a check wants to know, at once.
+#[derive(Clone)]
+struct Patience(RetryPolicy);
+
+impl<Res> Policy<Request<Body>, Response<Res>, BoxError> for Patience {
+    type Future = <RetryPolicy as Policy<Request<Body>, Response<Res>, BoxError>>::Future;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<Body>,
+        result: &mut Result<Response<Res>, BoxError>,
+    ) -> Option<Self::Future> {
+        self.0.retry(request, result)
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        if is_for_an_application(request) {
+            return None;
+        }
+        <RetryPolicy as Policy<Request<Body>, Response<Res>, BoxError>>::clone_request(&mut self.0, request)
+    }
+}
+
+/// Whether the API server only passes a request on to a pod or Service.
+fn is_for_an_application<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    path.contains("/proxy/") && (path.contains("/services/") || path.contains("/pods/"))
+}
+
 /// Counts requests on their way through.
 #[derive(Clone)]
 struct CountLayer {
@@ -244,6 +274,18 @@ mod tests {
             (Method::DELETE, "/api/v1/namespaces/a/pods/b", true),
         ] {
             assert_eq!(is_write(&request(method.clone(), uri)), expected, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_an_application_answers_is_not_asked_again() {
+        for (uri, expected) in [
+            ("/api/v1/namespaces/a/services/http:web:80/proxy/health", true),
+            ("/api/v1/namespaces/a/pods/http:web-1:80/proxy/", true),
+            ("/api/v1/namespaces/a/services/web", false),
+            ("/apis/apps/v1/namespaces/proxy/deployments", false),
+        ] {
+            assert_eq!(is_for_an_application(&Request::get(uri).body(()).unwrap()), expected, "{uri}");
         }
     }
 }

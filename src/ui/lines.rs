@@ -65,12 +65,18 @@ impl Lines {
                 ),
             ),
             EventKind::Preflight(finding) if finding.status == FindingStatus::Pass => return None,
+            EventKind::Verify(result) if result.status == FindingStatus::Pass => return None,
+            EventKind::Verify(result) => {
+                let (level, status) = level_of(result.status);
+                let (subject, message) = (quoted(&result.subject), quoted(&result.message));
+                let check = &result.check;
+                (
+                    level,
+                    format!("stage=verify check={check} status={status} subject={subject} message={message}"),
+                )
+            }
             EventKind::Preflight(finding) => {
-                let (level, status) = match finding.status {
-                    FindingStatus::Fail => ("ERROR", "fail"),
-                    FindingStatus::Unknown => ("WARN", "unknown"),
-                    _ => ("WARN", "warn"),
-                };
+                let (level, status) = level_of(finding.status);
                 let check = serde_json::to_value(finding.check).unwrap_or_default();
                 let check = check.as_str().unwrap_or_default();
                 let message = quoted(&finding.message);
@@ -166,6 +172,16 @@ impl Lines {
             self.pending.iter().map(|(object, state)| format!("{object} ({state})")).collect();
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         self.line(&now, "INFO", &format!("stage=wait still={}", quoted(&still.join(", "))));
+    }
+}
+
+/// How loud a result is, and its word.
+fn level_of(status: FindingStatus) -> (&'static str, &'static str) {
+    match status {
+        FindingStatus::Pass => ("INFO", "pass"),
+        FindingStatus::Fail => ("ERROR", "fail"),
+        FindingStatus::Unknown => ("WARN", "unknown"),
+        FindingStatus::Warn => ("WARN", "warn"),
     }
 }
 

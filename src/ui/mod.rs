@@ -14,6 +14,7 @@ mod rollback;
 mod screen;
 mod status;
 mod table;
+mod verify;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub use prompt::{Answer, ask_line, confirm};
 pub use repair::{age, repair_screen};
 pub use rollback::{RollbackScreen, rollback_screen};
 pub use status::status_table;
+pub use table::one_line;
+pub use verify::{summary as verify_summary, verify_table};
 
 use crate::event::{Event, EventKind};
 use crate::report::Collector;
