@@ -6,6 +6,7 @@ mod connection;
 mod emergency;
 mod history;
 mod list;
+mod notify;
 mod parse;
 mod protection;
 mod reconcile;
@@ -24,6 +25,7 @@ pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
+pub use notify::NotifyArgs;
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use protection::ProtectionArgs;
 pub use reconcile::ReconcileArgs;
@@ -81,6 +83,8 @@ pub enum Command {
     Repair(RepairArgs),
     /// Check that a release is well, as after a rollback
     Verify(VerifyArgs),
+    /// Write the message that a rollback has begun, goes on, or is over
+    Notify(Box<NotifyArgs>),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -12,6 +12,7 @@ mod history;
 mod list;
 mod lock;
 mod look;
+mod notify;
 mod plan;
 mod reconcile;
 mod repair;
@@ -86,6 +87,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::History(arguments) => {
             session::with(&cli, printer, lookup, "history", async |session| {
                 history::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Notify(arguments) => {
+            session::with(&cli, printer, lookup, "notify", async |session| {
+                Box::pin(notify::run(session, arguments)).await
             })
             .await
         }

@@ -63,3 +63,43 @@ fn templates_are_tried_before_they_are_needed() {
         assert!(error.contains("docs/notify.md"), "{wrong}: {error}");
     }
 }
+
+fn told_by(description: &str, status: &str) -> Option<facts::Told> {
+    let body = serde_json::json!({
+        "name": "shop", "version": 8, "namespace": "n", "manifest": "",
+        "info": {"status": status, "description": description, "last_deployed": "2026-11-24T14:01:30Z"},
+    });
+    let record = crate::helm::record::Record::from_json(body).unwrap();
+    let mut meta = crate::helm::meta::RecordMeta::for_test("shop", 8, status);
+    meta.created = Some("2026-11-24T14:00:00Z".parse().unwrap());
+    facts::told(&meta, &record, Some(7))
+}
+
+#[test]
+fn records_tell_what_a_rollback_did() {
+    let ours = "kubectl-rollback emergency to tag good-1 (from=6, operation 7f3a)";
+    for (description, status, from, to, reason, operation) in [
+        (ours, "deployed", 6, "tag good-1", None, Some("7f3a")),
+        (
+            &format!("{ours}: checkout fails (INC-1)"),
+            "deployed",
+            6,
+            "tag good-1",
+            Some("checkout fails (INC-1)"),
+            Some("7f3a"),
+        ),
+        (&format!("{ours} failed: deploy/web"), "failed", 6, "tag good-1", None, Some("7f3a")),
+        ("Rollback to 5", "deployed", 7, "revision 5", None, None),
+        ("Rollback to 5: checkout fails", "deployed", 7, "revision 5", Some("checkout fails"), None),
+    ] {
+        let told = told_by(description, status).unwrap();
+        assert_eq!((told.from, told.to.as_deref()), (Some(from), Some(to)), "{description}");
+        assert_eq!((told.reason.as_deref(), told.operation.as_deref()), (reason, operation), "{description}");
+        assert_eq!(told.failed, status == "failed");
+        assert_eq!(told.ended.unwrap().duration_since(told.began.unwrap()).as_secs(), 90);
+    }
+    assert_eq!(told_by(ours, "pending-rollback").unwrap().ended, None);
+    for description in ["Upgrade complete", "Install complete", "Rollback to basics", ""] {
+        assert_eq!(told_by(description, "deployed"), None, "{description}");
+    }
+}

@@ -121,3 +121,7 @@ async fn address(context: &Context, webhook: &Webhook) -> Result<WebAddress, Str
     let secret = secret::read(source, &context.client, &context.namespace).await?;
     secret.expose_secret().parse().map_err(|why| format!("{source}: {why}"))
 }
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

@@ -94,9 +94,8 @@ impl Answer {
 
 /// Runs every check, all at once; answers in the order of the checks, and reports each when it is known.
 pub async fn run(context: &Context, request: &Request<'_>) -> Vec<Verification> {
-    let defaults = async {
-        if request.config.defaults { defaults::run(context, request).await } else { Vec::new() }
-    };
+    let defaults =
+        async { if request.config.defaults { defaults::run(context, request).await } else { Vec::new() } };
     let configured = request.config.checks.iter().map(|check| configured(context, request, check));
     let (mut results, configured) = futures::join!(defaults, join_all(configured));
     results.extend(configured);

@@ -27,3 +27,4 @@ mod restoration;
 mod rollback;
 mod scale;
 mod variants;
+mod verify;
