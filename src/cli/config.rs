@@ -16,6 +16,15 @@ pub struct ConfigurationArgs {
 /// What to do with the configuration.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ConfigCommand {
+    /// Write a first configuration from what a release declares about itself
+    Init {
+        /// Name of the release; may be left out when the namespace holds one
+        #[arg(value_name = "RELEASE")]
+        release: Option<String>,
+        /// Overwrite a file that is there
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the configuration that is in force; addresses of webhooks are hidden
     View,
     /// Check the configuration: unknown fields, values that cannot be meant, templates

@@ -1,6 +1,7 @@
 //! The command line: clap structs only. Doc comments here are the help text; what a flag means is decided where
 //! its value is used.
 
+mod completion;
 mod config;
 mod connection;
 mod emergency;
@@ -20,6 +21,7 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use completion::{CompletionArgs, CompletionTarget};
 pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
@@ -88,11 +90,8 @@ pub enum Command {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Print a completion script for a shell
-    Completion {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
+    /// Print a completion script for a shell, or let kubectl complete what stands behind kubectl rollback
+    Completion(CompletionArgs),
     /// Print the version
     Version,
 }

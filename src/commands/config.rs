@@ -1,16 +1,20 @@
 //! `config`: the configuration as it is in force, and whether it can be read.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Conclusion, Failure, session};
+use super::{Conclusion, Failure, Session, choose, session};
 use crate::cli::{Cli, ConfigCommand};
-use crate::config::{self, Loaded, Source};
+use crate::config::{self, FILE_NAME, Loaded, Source};
+use crate::discover::{self, Scope};
 use crate::outcome::{ExitCode, Outcome};
 use crate::report::ResultDocument;
 use crate::ui::Printer;
+use crate::verify;
 use crate::wait::redaction::redact;
+use crate::words::counted;
 
 const PROCEDURE: &str = "config";
 
@@ -21,6 +25,13 @@ pub async fn run(
     lookup: impl Fn(&str) -> Option<String>,
     command: &ConfigCommand,
 ) -> u8 {
+    if let ConfigCommand::Init { release, force } = command {
+        let path = cli.configuration.config.clone().unwrap_or_else(|| PathBuf::from(FILE_NAME));
+        return session::with(cli, printer, lookup, PROCEDURE, async |session| {
+            Box::pin(init(session, release.as_deref(), &path, *force)).await
+        })
+        .await;
+    }
     match file(cli) {
         Some(path) => match config::read_file(&path).map_err(Failure::from) {
             Ok(loaded) => {
@@ -37,6 +48,47 @@ pub async fn run(
             .await
         }
     }
+}
+
+/// Writes a first configuration; never over one that is there, unless that was asked for.
+async fn init(
+    session: &Session,
+    release: Option<&str>,
+    path: &Path,
+    force: bool,
+) -> Result<Conclusion, Failure> {
+    let there = || {
+        Failure::usage(format!("{} is there already; it was left alone", path.display()))
+            .hinted("write over it with --force, or to another place with --config PATH")
+    };
+    if path.exists() && !force {
+        return Err(there());
+    }
+    let context = &session.context;
+    let name = choose::release(session, release).await?;
+    let scope = Scope::Release(Some(name.clone()));
+    let read = async {
+        let snapshot = Box::pin(discover::glance(context, &scope, session.driver)).await?;
+        let services = verify::list_services(context).await.map_err(anyhow::Error::from)?;
+        Ok((snapshot, services))
+    };
+    let (snapshot, services) = session.unless_interrupted(read).await?;
+    let services = verify::services_of(services, Some(&name), &snapshot.workloads);
+    let declared = verify::declared_paths(&snapshot.workloads, &services);
+    let text = config::init::text(&name, &declared, &services);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true);
+    // What came in the meantime is not written over either.
+    let options = if force { options.create(true).truncate(true) } else { options.create_new(true) };
+    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => there(),
+        _ => anyhow::Error::new(error).context(format!("cannot write {}", path.display())).into(),
+    })?;
+    let checks = declared.iter().filter(|path| path.service.is_some()).count();
+    let text = format!("{} is written, with {}", path.display(), counted(checks, "check"));
+    let own = json!({"source": path.display().to_string(), "checks": checks});
+    Ok(Conclusion { document: session.document(), text, name: path.display().to_string(), own: Some(own) })
 }
 
 fn file(cli: &Cli) -> Option<PathBuf> {
@@ -65,7 +117,7 @@ fn conclude(command: &ConfigCommand, loaded: &Loaded) -> Conclusion {
             };
             (format!("{head}\n{}", yaml.trim_end()), json!({"source": source_name, "config": shown}))
         }
-        ConfigCommand::Validate => {
+        ConfigCommand::Init { .. } | ConfigCommand::Validate => {
             let text = match source {
                 Source::None => "no configuration was found; everything works without".to_owned(),
                 source => format!("{source} is valid"),

@@ -1,6 +1,7 @@
 //! One file a command: each strings the phases together. No API calls of their own.
 
 mod choose;
+mod completion;
 mod conclude;
 mod config;
 mod decide;
@@ -40,6 +41,12 @@ pub use status::{OpenRecord, StatusDocument};
 
 /// Runs a command line; answers the process's exit code. `lookup` reads the environment.
 pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {
+    if let Some((ask, words)) = arguments.get(1..).and_then(<[OsString]>::split_first)
+        && ask == completion::ASK
+    {
+        Printer::standard(false, 0, crate::cli::ColorChoice::Never).result(&completion::answer(words));
+        return ExitCode::Success.code();
+    }
     let mut cli = match Cli::try_parse_arguments(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -52,7 +59,7 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
     let printer = Printer::standard(cli.output.quiet, cli.output.verbose, cli.output.color);
     match &cli.command {
         Command::Version => version::version(&printer, cli.output.output),
-        Command::Completion { shell } => version::completion(&printer, *shell),
+        Command::Completion(arguments) => completion::run(&printer, &cli.output, arguments),
         Command::Config(command) => Box::pin(config::run(&cli, printer, lookup, command)).await,
         Command::Emergency(arguments) => {
             session::with(&cli, printer, lookup, "emergency", async |session| {

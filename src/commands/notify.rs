@@ -165,12 +165,12 @@ fn conclude(
         }
         document.error = Some(error);
     }
-    let own = own(facts, message, deliveries, &document.error);
+    let own = own(facts, message, deliveries, document.error.as_deref());
     let name = format!("message/{}", facts.kind.as_str());
     Conclusion { document, text, name, own: Some(own) }
 }
 
-fn own(facts: &Facts, message: &Message, deliveries: &[Delivery], error: &Option<String>) -> Value {
+fn own(facts: &Facts, message: &Message, deliveries: &[Delivery], error: Option<&str>) -> Value {
     json!({
         "apiVersion": crate::report::API_VERSION,
         "kind": "Message",

@@ -5,6 +5,7 @@
 //! without effect in the night when it is needed.
 
 mod check;
+pub mod init;
 pub mod secret;
 mod source;
 mod values;

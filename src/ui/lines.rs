@@ -64,29 +64,13 @@ impl Lines {
                     quoted(target)
                 ),
             ),
-            EventKind::Preflight(finding) if finding.status == FindingStatus::Pass => return None,
-            EventKind::Verify(result) if result.status == FindingStatus::Pass => return None,
-            EventKind::Verify(result) => {
-                let (level, status) = level_of(result.status);
-                let (subject, message) = (quoted(&result.subject), quoted(&result.message));
-                let check = &result.check;
-                (
-                    level,
-                    format!("stage=verify check={check} status={status} subject={subject} message={message}"),
-                )
-            }
             EventKind::Preflight(finding) => {
-                let (level, status) = level_of(finding.status);
                 let check = serde_json::to_value(finding.check).unwrap_or_default();
                 let check = check.as_str().unwrap_or_default();
-                let message = quoted(&finding.message);
-                let subject = quoted(&finding.subject);
-                (
-                    level,
-                    format!(
-                        "stage=preflight check={check} status={status} subject={subject} message={message}"
-                    ),
-                )
+                return found("preflight", check, finding.status, &finding.subject, &finding.message);
+            }
+            EventKind::Verify(result) => {
+                return found("verify", &result.check, result.status, &result.subject, &result.message);
             }
             EventKind::Stage { stage, status, elapsed_ms, message, .. } => {
                 self.waiting = *stage == Phase::Wait && *status == StageStatus::Started;
@@ -175,14 +159,22 @@ impl Lines {
     }
 }
 
-/// How loud a result is, and its word.
-fn level_of(status: FindingStatus) -> (&'static str, &'static str) {
-    match status {
-        FindingStatus::Pass => ("INFO", "pass"),
+/// The line of a result; what passed is not told.
+fn found(
+    stage: &str,
+    check: &str,
+    status: FindingStatus,
+    subject: &str,
+    message: &str,
+) -> Option<(&'static str, String)> {
+    let (level, status) = match status {
+        FindingStatus::Pass => return None,
         FindingStatus::Fail => ("ERROR", "fail"),
         FindingStatus::Unknown => ("WARN", "unknown"),
         FindingStatus::Warn => ("WARN", "warn"),
-    }
+    };
+    let (subject, message) = (quoted(subject), quoted(message));
+    Some((level, format!("stage={stage} check={check} status={status} subject={subject} message={message}")))
 }
 
 fn name(object: &ObjectReference) -> String {

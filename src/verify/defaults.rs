@@ -90,7 +90,8 @@ fn readiness_of(request: &Request<'_>, workload: &Workload) -> Answer {
     }
 }
 
-async fn list_services(context: &Context) -> Result<Vec<ServiceView>, kube::Error> {
+/// Every Service of the namespace.
+pub async fn list_services(context: &Context) -> Result<Vec<ServiceView>, kube::Error> {
     let api: Api<Service> = Api::namespaced(context.client.clone(), &context.namespace);
     let all = api.list(&ListParams::default()).await?;
     Ok(all.items.iter().map(ServiceView::read).collect())

@@ -56,19 +56,15 @@ pub(super) async fn ask(
         let answer = request.send().await.map_err(|error| Answer::fail(web::problem(error)))?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let next = headers.get(LOCATION).and_then(|next| next.to_str().ok());
-        match next.filter(|_| follow && answer.status().is_redirection()) {
-            Some(next) => {
-                let next = url.join(next).map_err(|_| Answer::fail("redirects to what is no address"))?;
-                if next.origin() != url.origin() {
-                    return Err(elsewhere(next.host_str().unwrap_or_default()));
-                }
-                url = next;
-            }
-            None => {
-                let body = web::body(answer).await.map_err(Answer::fail)?;
-                return Ok(Reply { status, headers, body });
-            }
+        let Some(next) = next.filter(|_| follow && answer.status().is_redirection()) else {
+            let body = web::body(answer).await.map_err(Answer::fail)?;
+            return Ok(Reply { status, headers, body });
+        };
+        let next = url.join(next).map_err(|_| Answer::fail("redirects to what is no address"))?;
+        if next.origin() != url.origin() {
+            return Err(elsewhere(next.host_str().unwrap_or_default()));
         }
+        url = next;
     }
     Err(Answer::fail(format!("redirects more than {MOST_REDIRECTS} times")))
 }
@@ -81,14 +77,12 @@ fn elsewhere(whither: &str) -> Answer {
 async fn target(context: &Context, place: &Place) -> Result<Target, Answer> {
     let service = place.service.as_ref().ok_or_else(|| Answer::fail("there is nothing to ask"))?;
     let namespace = place.namespace.as_ref().map_or_else(|| context.namespace.clone(), ToString::to_string);
-    let port = match &place.port {
-        Some(port) => port.to_string(),
-        None => {
-            let view = find_service(context, &namespace, service).await?;
-            let port =
-                view.port(None).ok_or_else(|| Answer::fail(format!("Service {service} has no port")))?;
-            port.number.to_string()
-        }
+    let port = if let Some(port) = &place.port {
+        port.to_string()
+    } else {
+        let view = find_service(context, &namespace, service).await?;
+        let port = view.port(None).ok_or_else(|| Answer::fail(format!("Service {service} has no port")))?;
+        port.number.to_string()
     };
     Ok(Target { namespace, resource: "services", name: service.to_string(), port, tls: place.tls })
 }
@@ -239,7 +233,10 @@ mod tests {
             match expected {
                 None => assert_eq!(found, None, "{yaml}"),
                 Some(start) => {
-                    assert!(found.as_ref().is_some_and(|found| found.starts_with(start)), "{yaml}: {found:?}")
+                    assert!(
+                        found.as_ref().is_some_and(|found| found.starts_with(start)),
+                        "{yaml}: {found:?}"
+                    );
                 }
             }
         }

@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use declared::{DeclaredPath, declared_paths};
+pub use defaults::list_services;
 pub use services::{ServiceView, of_release as services_of};
 
 use crate::config::{Check, CheckKind, VerifyConfig};
@@ -143,10 +144,7 @@ async fn tried(context: &Context, check: &Check, try_once: impl AsyncFn() -> Ans
                 Answer::fail(format!("no answer within {}", crate::cli::GoDuration(check.timeout)))
             })
         };
-        let answer = match unless_ended(context, once).await {
-            Some(answer) => answer,
-            None => return ended(tries),
-        };
+        let Some(answer) = unless_ended(context, once).await else { return ended(tries) };
         if answer.is_good() || tries > check.retries {
             return with_tries(answer, tries);
         }

@@ -88,7 +88,7 @@ fn the_api_servers_answers_are_told_from_the_applications() {
     assert_eq!(why, "dial tcp 10.1.2.3:80: i/o timeout");
 }
 
-fn deployment(name: &str, container: Value) -> Workload {
+fn deployment(name: &str, container: &Value) -> Workload {
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "n", "uid": name, "generation": 1},
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}},
@@ -98,28 +98,28 @@ fn deployment(name: &str, container: Value) -> Workload {
     Workload::read(WorkloadKind::Deployment, &object)
 }
 
-fn web(probe: Value) -> Workload {
+fn web(probe: &Value) -> Workload {
     deployment(
         "web",
-        json!({"name": "web", "image": "web:1", "ports": [{"name": "http", "containerPort": 8000}, {"name": "admin", "containerPort": 9000}], "readinessProbe": {"httpGet": probe}}),
+        &json!({"name": "web", "image": "web:1", "ports": [{"name": "http", "containerPort": 8000}, {"name": "admin", "containerPort": 9000}], "readinessProbe": {"httpGet": probe}}),
     )
 }
 
-fn service_object(name: &str, app: &str, port: Value) -> Value {
+fn service_object(name: &str, app: &str, port: &Value) -> Value {
     json!({"metadata": {"name": name}, "spec": {"selector": {"app": app}, "ports": [port]}})
 }
 
-fn service(name: &str, app: &str, port: Value) -> ServiceView {
+fn service(name: &str, app: &str, port: &Value) -> ServiceView {
     ServiceView::read(&serde_json::from_value(service_object(name, app, port)).unwrap())
 }
 
 #[test]
 fn declared_paths_are_asked_through_the_service_that_leads_there() {
     let services = [
-        service("other", "other", json!({"port": 80, "targetPort": "http"})),
-        service("admin", "web", json!({"port": 90, "targetPort": "admin"})),
-        service("web", "web", json!({"name": "w", "port": 80, "targetPort": "http"})),
-        service("plain", "web", json!({"port": 8000})),
+        service("other", "other", &json!({"port": 80, "targetPort": "http"})),
+        service("admin", "web", &json!({"port": 90, "targetPort": "admin"})),
+        service("web", "web", &json!({"name": "w", "port": 80, "targetPort": "http"})),
+        service("plain", "web", &json!({"port": 8000})),
     ];
     for (probe, expected) in [
         (json!({"path": "/health", "port": "http"}), Some((Some("web"), 8000, "/health"))),
@@ -129,16 +129,16 @@ fn declared_paths_are_asked_through_the_service_that_leads_there() {
         (json!({"path": "/x", "port": "gone"}), None),
         (json!({"path": "/x", "port": 8000, "host": "example.com"}), None),
     ] {
-        let found = declared_paths(&[web(probe.clone())], &services);
+        let found = declared_paths(&[web(&probe)], &services);
         let found = found.first().map(|path| {
             (path.service.as_ref().map(|(name, _)| name.as_str()), path.port, path.path.as_str())
         });
         assert_eq!(found, expected, "{probe}");
     }
-    let mut stopped = web(json!({"port": 8000}));
+    let mut stopped = web(&json!({"port": 8000}));
     stopped.object["spec"]["replicas"] = json!(0);
     assert_eq!(declared_paths(&[stopped], &services), []);
-    let services = services_of(services.to_vec(), None, &[web(json!({"port": 8000}))]);
+    let services = services_of(services.to_vec(), None, &[web(&json!({"port": 8000}))]);
     let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["admin", "web", "plain"]);
 }
@@ -150,7 +150,7 @@ fn slices(service: &str, ready: bool) -> Value {
 }
 
 fn services_answer() -> Value {
-    json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": [service_object("web", "web", json!({"port": 80, "targetPort": "http"}))]})
+    json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": [service_object("web", "web", &json!({"port": 80, "targetPort": "http"}))]})
 }
 
 async fn results(
@@ -174,7 +174,7 @@ async fn results(
 #[tokio::test(start_paused = true)]
 async fn endpoints_are_waited_for_and_then_missed() {
     use FindingStatus::{Fail, Pass, Warn};
-    let workload = deployment("web", json!({"name": "web", "image": "web:1"}));
+    let workload = deployment("web", &json!({"name": "web", "image": "web:1"}));
     let list = |ready| exchange(Method::GET, "/endpointslices", 200, slices("web", ready));
     let services = || exchange(Method::GET, "/services", 200, services_answer());
     let late = vec![services(), list(false), list(false), list(true)];
@@ -198,7 +198,7 @@ async fn what_may_not_be_asked_is_unknown_by_default_and_a_failure_where_it_is_c
     let forbidden =
         || serde_json::from_str(&status(403, "Forbidden", "cannot get services/proxy", "services")).unwrap();
     let path = "/api/v1/namespaces/n/services/http:web:80/proxy/health";
-    let workload = web(json!({"path": "/health", "port": "http"}));
+    let workload = web(&json!({"path": "/health", "port": "http"}));
     let exchanges = vec![
         exchange(Method::GET, "/services", 200, services_answer()),
         exchange(Method::GET, "/endpointslices", 200, slices("web", true)),
@@ -230,7 +230,7 @@ async fn a_configured_check_is_tried_until_it_is_good() {
 
 #[tokio::test]
 async fn readiness_names_what_is_wrong() {
-    let mut broken = deployment("web", json!({"name": "web", "image": "web:1"}));
+    let mut broken = deployment("web", &json!({"name": "web", "image": "web:1"}));
     broken.object["status"]["readyReplicas"] = json!(0);
     broken.object["status"]["availableReplicas"] = json!(0);
     let none = json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {}, "items": []});

@@ -94,3 +94,19 @@ fn commands_that_are_not_built_yet_are_not_in_the_help() {
 fn config() {
     assert_snapshot!("help-config", help_of(&["config", "--help"]));
 }
+
+#[test]
+fn verify() {
+    assert_snapshot!("help-verify", help_of(&["verify", "--help"]));
+}
+
+#[test]
+fn notify() {
+    assert_snapshot!("help-notify", help_of(&["notify", "--help"]));
+}
+
+#[test]
+fn completion_of_kubectl() {
+    assert_snapshot!("help-completion", help_of(&["completion", "--help"]));
+    assert!(help_of(&["__complete", "emergency", "--strat"]).starts_with("--strategy\t"));
+}

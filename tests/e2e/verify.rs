@@ -50,6 +50,18 @@ fn a_rollback_is_checked_and_what_cannot_be_asked_is_no_failure() {
     let phases = result["timings"]["phases"].as_array().unwrap();
     assert_eq!(phases.last().unwrap()["name"], "verify", "{run}");
 
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("team.yaml").display().to_string();
+    let init = test.run(&["config", "init", "--config", &path]).expect(0);
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert!(written.contains("http: {service: web, port: 80, path: /health}"), "{written}\n{init}");
+    test.run(&["config", "validate", "--config", &path]).expect(0);
+    std::fs::write(&path, "contacts: []\n").unwrap();
+    test.run(&["config", "init", "--config", &path]).expect(2);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "contacts: []\n");
+    test.run(&["config", "init", "--config", &path, "--force"]).expect(0);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), written);
+
     let run = test.run(&["to", "2", "--yes", "-o", "json"]).expect(0);
     assert_eq!(results(&run, "readiness").len(), 3, "{run}");
     let run = test.run(&["to", "1", "--no-verify", "--yes", "-o", "json"]).expect(0);
