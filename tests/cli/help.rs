@@ -92,12 +92,12 @@ fn commands_that_are_not_built_yet_are_not_in_the_help() {
 
 #[test]
 fn config() {
-    assert_snapshot!("help-config", help_of(&["--help"]));
+    assert_snapshot!("help-config", help_of(&["config", "--help"]));
 }
 
 #[test]
 fn verify() {
-    assert_snapshot!("help-verify", help_of(&["--help"]));
+    assert_snapshot!("help-verify", help_of(&["verify", "--help"]));
 }
 
 #[test]
