@@ -85,6 +85,8 @@ pub enum EventKind {
         #[serde(flatten)]
         diagnosis: Diagnosis,
     },
+    /// One result of the checks after a rollback.
+    Verify(Verification),
     /// What a container has said, where a hook's policy asks for it.
     Output {
         /// The hook's object.
@@ -230,6 +232,24 @@ pub struct Finding {
     pub message: String,
     /// What to do about it; empty when there is nothing to do.
     pub hint: String,
+}
+
+/// One result of the checks after a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// Which check: `readiness`, `endpoints`, `http`, `exec`, `tcp`, `redis`, `prometheus`, `logs`.
+    pub check: String,
+    /// What was checked: a workload, a Service, the name of a configured check.
+    pub subject: String,
+    /// The answer.
+    pub status: FindingStatus,
+    /// One sentence.
+    pub message: String,
+    /// What to do about it; empty when there is nothing to do.
+    pub hint: String,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
 }
 
 /// The checks.

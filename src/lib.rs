@@ -14,12 +14,14 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod context;
 pub mod discover;
 pub mod event;
 pub mod execute;
 pub mod helm;
 pub mod journal;
+pub mod notify;
 pub mod outcome;
 pub mod plan;
 pub mod preflight;
@@ -27,6 +29,8 @@ pub mod reconcile;
 pub mod registry;
 pub mod report;
 pub mod ui;
+pub mod verify;
 pub mod wait;
+pub mod web;
 pub mod words;
 pub mod workload;

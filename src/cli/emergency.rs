@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
+use super::ProtectionArgs;
 use super::parse::{self, ContainerSelector, GoDuration, ImageOverride, ReplicaOverride};
 
 /// Stop, swap images, start, wait, and make Helm's record true
@@ -49,6 +50,12 @@ pub struct EmergencyArgs {
     /// Show the plan and change nothing: client plans only, server also asks the API server
     #[arg(long, value_enum, default_value_t = DryRun::None, default_missing_value = "client", num_args = 0..=1, require_equals = true)]
     pub dry_run: DryRun,
+    /// Do not check afterwards whether it is well
+    #[arg(long)]
+    pub no_verify: bool,
+    /// The second confirmation.
+    #[command(flatten)]
+    pub protection: ProtectionArgs,
 }
 
 /// Which images are swapped and how, beside the tag: what `emergency` and `plan` share

@@ -1,41 +1,51 @@
 //! The command line: clap structs only. Doc comments here are the help text; what a flag means is decided where
 //! its value is used.
 
+mod completion;
+mod config;
 mod connection;
 mod emergency;
 mod history;
 mod list;
+mod notify;
 mod operations;
 mod parse;
 mod plan;
 mod preflight;
+mod protection;
 mod reconcile;
 mod registry;
 mod repair;
 mod status;
 mod tags;
 mod to;
+mod verify;
 
 use std::ffi::OsString;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use completion::{CompletionArgs, CompletionTarget};
+pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice, SwapArgs};
 pub use history::HistoryArgs;
 pub use list::ListArgs;
+pub use notify::NotifyArgs;
 pub use operations::{
     AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs,
 };
 pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use plan::PlanArgs;
 pub use preflight::PreflightArgs;
+pub use protection::ProtectionArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
 pub use status::StatusArgs;
 pub use tags::TagsArgs;
 pub use to::{ChoiceArgs, DEFAULT_HOOK_TIMEOUT, DiffArgs, TargetArgs, ToArgs};
+pub use verify::VerifyArgs;
 
 /// Roll back Helm releases and workloads safely
 ///
@@ -49,6 +59,9 @@ pub struct Cli {
     /// How to reach registries.
     #[command(flatten)]
     pub registry: RegistryArgs,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub configuration: ConfigurationArgs,
     /// How to speak to the operator.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -94,11 +107,15 @@ pub enum Command {
     /// List operations, show what one did, or delete old journals
     #[command(alias = "ops")]
     Operations(OperationsArgs),
-    /// Print a completion script for a shell
-    Completion {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
+    /// Check that a release is well, as after a rollback
+    Verify(VerifyArgs),
+    /// Write the message that a rollback has begun, goes on, or is over
+    Notify(Box<NotifyArgs>),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell, or let kubectl complete what stands behind kubectl rollback
+    Completion(CompletionArgs),
     /// Print the version
     Version,
 }

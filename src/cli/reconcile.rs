@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::DryRun;
+use super::{DryRun, ProtectionArgs};
 
 /// Make Helm's record equal to what runs
 ///
@@ -19,4 +19,7 @@ pub struct ReconcileArgs {
     /// Show what would be written and change nothing
     #[arg(long, value_enum, default_value_t = DryRun::None, default_missing_value = "client", num_args = 0..=1, require_equals = true)]
     pub dry_run: DryRun,
+    /// The second confirmation.
+    #[command(flatten)]
+    pub protection: ProtectionArgs,
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::DryRun;
 use super::parse::{self, GoDuration, Moment};
+use super::{DryRun, ProtectionArgs};
 
 /// Which release, and which of its revisions
 #[derive(Debug, Clone, Default, Args)]
@@ -100,6 +100,12 @@ pub struct ToArgs {
     /// Show the plan and change nothing: client plans only, server also asks the API server
     #[arg(long, value_enum, default_value_t = DryRun::None, default_missing_value = "client", num_args = 0..=1, require_equals = true)]
     pub dry_run: DryRun,
+    /// Do not check afterwards whether it is well
+    #[arg(long)]
+    pub no_verify: bool,
+    /// The second confirmation.
+    #[command(flatten)]
+    pub protection: ProtectionArgs,
 }
 
 /// Show what a rollback would change, against what runs

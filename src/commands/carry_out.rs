@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::facts::Facts;
+use super::verify::{self, Restored};
 use super::{Conclusion, Failure, Session};
 use crate::discover::Snapshot;
 use crate::event::{Phase, StageStatus};
@@ -27,6 +28,8 @@ pub struct Run<'a> {
     pub options: &'a Options,
     /// Whether Helm's record is written.
     pub writes_record: bool,
+    /// What is checked afterwards, if anything.
+    pub verify: Option<Restored>,
 }
 
 /// Carries out what is left. An error means that nothing was written.
@@ -48,7 +51,11 @@ pub async fn carry_out(
     execution.interrupted = context.interrupt.signal().filter(|_| !execution.is_complete(no_wait));
     let closed = Box::pin(close(session, plan, snapshot, &execution, open)).await;
     tell(session, plan, snapshot, &execution).await;
-    Ok(facts.executed(session, &execution, closed))
+    let mut conclusion = facts.executed(session, &execution, closed);
+    if let Some(restored) = run.verify {
+        verify::afterwards(session, &mut conclusion, restored).await?;
+    }
+    Ok(conclusion)
 }
 
 /// Kubernetes Events on what was written: who did what and why.

@@ -66,7 +66,7 @@ impl Conclusion {
         self.own.clone().unwrap_or_else(|| serde_json::to_value(&self.document).unwrap_or_default())
     }
 
-    fn print_to(&self, printer: &Printer, format: OutputFormat) {
+    pub(super) fn print_to(&self, printer: &Printer, format: OutputFormat) {
         let document = &self.document;
         match format {
             OutputFormat::Json => {

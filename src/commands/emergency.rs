@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::carry_out::{Run, carry_out};
 use super::facts::Facts;
 use super::survey::{self, Assignment, Survey};
+use super::verify::Restored;
 use super::{Conclusion, Failure, Session, file, lock, operation};
 use crate::cli::{DryRun, EmergencyArgs};
 use crate::discover::Snapshot;
@@ -27,6 +28,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     };
     assignment.extent.no_wait = arguments.no_wait;
     session.start(assignment.release(), &assignment.target());
+    session.protect(&arguments.protection, arguments.dry_run).await?;
 
     let snapshot = Box::pin(survey::find(session, &assignment)).await?;
     let blocking = match &snapshot.release_name {
@@ -69,13 +71,21 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         options: options.clone(),
         writes_record: may_write_record,
         image_managers: image_managers(plan, snapshot),
+        verify: !arguments.no_verify && !arguments.no_wait,
     };
     let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
+    let work_is_verified = work.verify;
     let work = Work::Emergency(Box::new(work));
     let head = operation::head(session, snapshot.release_name.as_deref(), &plan.target, metas, work);
     let restore = restore_documents(plan, snapshot);
     let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
-    let run = Run { remaining: plan, done: Vec::new(), options: &options, writes_record: may_write_record };
+    let run = Run {
+        remaining: plan,
+        done: Vec::new(),
+        options: &options,
+        writes_record: may_write_record,
+        verify: work_is_verified.then(|| Restored::of(survey.order.scope.clone(), plan)),
+    };
     let answer = Box::pin(carry_out(session, &mut facts, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use crate::config::ConfigError;
 use crate::context::kubeconfig;
 use crate::discover::{DiscoverError, list};
 use crate::helm::error::StorageError;
@@ -117,5 +118,13 @@ impl From<DiscoverError> for Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         Self::new(ExitCode::Unexpected, Outcome::Failed, error).hinted_where_nobody_answers()
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        // Who is on call must get by a broken file: an empty one is a configuration.
+        let next = "mend it (kubectl rollback config validate), or go on without: --config /dev/null";
+        Self::new(ExitCode::Unexpected, Outcome::Failed, error).hinted(next)
     }
 }

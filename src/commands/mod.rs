@@ -3,7 +3,9 @@
 mod abort;
 mod carry_out;
 mod choose;
+mod completion;
 mod conclude;
+mod config;
 mod decide;
 mod diff;
 mod emergency;
@@ -15,6 +17,7 @@ mod history;
 mod list;
 mod lock;
 mod look;
+mod notify;
 mod operation;
 mod operations;
 mod plan;
@@ -28,6 +31,7 @@ mod status;
 mod survey;
 mod tags;
 mod to;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -49,6 +53,12 @@ pub use tags::{RepositoryAnswer, TagsDocument};
 
 /// Runs a command line; answers the process's exit code. `lookup` reads the environment.
 pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {
+    if let Some((ask, words)) = arguments.get(1..).and_then(<[OsString]>::split_first)
+        && ask == completion::ASK
+    {
+        Printer::standard(false, 0, crate::cli::ColorChoice::Never).result(&completion::answer(words));
+        return ExitCode::Success.code();
+    }
     let mut cli = match Cli::try_parse_arguments(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -61,7 +71,8 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
     let printer = Printer::standard(cli.output.quiet, cli.output.verbose, cli.output.color);
     match &cli.command {
         Command::Version => version::version(&printer, cli.output.output),
-        Command::Completion { shell } => version::completion(&printer, *shell),
+        Command::Completion(arguments) => completion::run(&printer, &cli.output, arguments),
+        Command::Config(command) => Box::pin(config::run(&cli, printer, lookup, command)).await,
         Command::Emergency(arguments) => {
             session::with(&cli, printer, lookup, "emergency", async |session| {
                 Box::pin(emergency::run(session, arguments)).await
@@ -107,6 +118,18 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Tags(arguments) => {
             session::with(&cli, printer, lookup, "tags", async |session| {
                 Box::pin(tags::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Notify(arguments) => {
+            session::with(&cli, printer, lookup, "notify", async |session| {
+                Box::pin(notify::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Verify(arguments) => {
+            session::with(&cli, printer, lookup, "verify", async |session| {
+                Box::pin(verify::run(session, arguments)).await
             })
             .await
         }

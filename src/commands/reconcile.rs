@@ -20,6 +20,7 @@ pub async fn run(session: &Session, arguments: &ReconcileArgs) -> Result<Conclus
     let subjects: Vec<String> = arguments.release.iter().cloned().collect();
     let scope = Scope::read(&subjects, None).map_err(Failure::usage)?;
     session.start(arguments.release.as_deref(), "what runs");
+    session.protect(&arguments.protection, arguments.dry_run).await?;
     let snapshot = choose::with_release(session, &scope, async |scope| {
         let read = async { discover::run(context, scope, session.driver).await.map_err(Failure::from) };
         session.unless_interrupted(read).await

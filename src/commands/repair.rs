@@ -19,6 +19,7 @@ pub async fn run(session: &Session, arguments: &RepairArgs) -> Result<Conclusion
     let subjects: Vec<String> = arguments.release.iter().cloned().collect();
     let scope = Scope::read(&subjects, None).map_err(Failure::usage)?;
     session.start(arguments.release.as_deref(), "true records");
+    session.protect(&arguments.protection, arguments.dry_run).await?;
     let snapshot = session.unless_interrupted(Box::pin(find(session, &scope))).await?;
     for warning in &snapshot.warnings {
         context.warn(warning.clone());

@@ -8,6 +8,7 @@ use super::carry_out::{Run, carry_out};
 use super::facts::Facts;
 use super::look::Look;
 use super::operation::{self, find};
+use super::verify::Restored;
 use super::{Conclusion, Failure, Session, to};
 use crate::cli::{ResumeArgs, WorkloadSelector};
 use crate::discover::rollback::{self, Wanted};
@@ -122,24 +123,32 @@ async fn emergency(
         skip_reconcile: !work.writes_record,
     };
     let done = left.done.into_iter().map(|(plan, generation)| Swapped::before(plan, generation)).collect();
-    let run = Run { remaining: &left.plan, done, options: &work.options, writes_record: work.writes_record };
+    let run = Run {
+        remaining: &left.plan,
+        done,
+        options: &work.options,
+        writes_record: work.writes_record,
+        verify: work.verify.then(|| Restored::of(scope_of(&head, work), &work.plan)),
+    };
     let answer = Box::pin(carry_out(session, &mut facts, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
 }
 
-async fn read(session: &Session, head: &Head, work: &EmergencyWork) -> Result<Snapshot, Failure> {
-    let scope = match &head.release {
+/// What the emergency is about.
+fn scope_of(head: &Head, work: &EmergencyWork) -> Scope {
+    match &head.release {
         Some(name) => Scope::Release(Some(name.clone())),
         None => Scope::Workloads(
             work.plan
-                .workloads
-                .iter()
-                .map(|planned| &planned.workload)
-                .chain(&work.plan.unchanged)
+                .touched()
                 .map(|workload| WorkloadSelector { kind: workload.kind, name: workload.name.clone() })
                 .collect(),
         ),
-    };
+    }
+}
+
+async fn read(session: &Session, head: &Head, work: &EmergencyWork) -> Result<Snapshot, Failure> {
+    let scope = scope_of(head, work);
     phase(&session.context, Phase::Discover, "reading the cluster", async {
         let answer = Box::pin(discover::run(&session.context, &scope, session.driver)).await;
         let (status, message) = match &answer {
@@ -192,7 +201,8 @@ async fn to_revision(
         differences: Vec::new(),
         findings: work.findings.clone(),
     };
-    let run = to::Run { options: &work.options, history_max: work.history_max, milestones };
+    let run =
+        to::Run { options: &work.options, history_max: work.history_max, milestones, verify: work.verify };
     let answer = Box::pin(to::carry_out(session, &look, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
 }

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Conclusion, Failure};
-use crate::cli::{Cli, OutputArgs, OutputFormat};
+use crate::cli::{Cli, ConfigurationArgs, DryRun, OutputArgs, OutputFormat, ProtectionArgs};
+use crate::config::{self, Loaded};
 use crate::context::interrupt::Signal;
 use crate::context::{Context, Deadline, actor, client, interrupt, new_operation_id};
 use crate::event::EventKind;
@@ -22,6 +23,8 @@ pub struct Session {
     pub context: Context,
     /// The operator's wishes about output.
     pub output: OutputArgs,
+    /// Where the configuration is.
+    pub configuration: ConfigurationArgs,
     /// Where Helm keeps its records.
     pub driver: Driver,
     /// `emergency`, `reconcile`, …
@@ -32,6 +35,7 @@ pub struct Session {
     pub local_folder: Option<PathBuf>,
     started: Instant,
     started_at: Timestamp,
+    loaded: tokio::sync::OnceCell<Loaded>,
 }
 
 impl Session {
@@ -48,6 +52,44 @@ impl Session {
     /// Whether tables get more columns.
     pub fn is_wide(&self) -> bool {
         self.output.output == OutputFormat::Wide
+    }
+
+    /// The configuration; read when it is first asked for.
+    pub async fn config(&self) -> Result<&Loaded, Failure> {
+        let Context { client, namespace, .. } = &self.context;
+        let load = async || {
+            let path = self.configuration.config.as_deref();
+            self.unless_interrupted(async {
+                config::load(path, client, namespace).await.map_err(Failure::from)
+            })
+            .await
+        };
+        self.loaded.get_or_try_init(load).await
+    }
+
+    /// Lets a protected context be changed only by those who name it, whether or not they are asked for anything else.
+    pub async fn protect(&self, protection: &ProtectionArgs, dry_run: DryRun) -> Result<(), Failure> {
+        if dry_run != DryRun::None {
+            return Ok(());
+        }
+        let name = &self.context.context_name;
+        let loaded = self.config().await?;
+        let Some(pattern) = loaded.config.protects(name) else { return Ok(()) };
+        let given = protection.confirm_context.as_deref();
+        if given == Some(name) {
+            return Ok(());
+        }
+        let why = match given {
+            None => "--confirm-context was not given".to_owned(),
+            Some(given) => format!("--confirm-context names {given}"),
+        };
+        let message = format!(
+            "context {name} is protected ({pattern:?} in {}), and {why}; nothing was changed",
+            loaded.source,
+            pattern = pattern.to_string()
+        );
+        Err(Failure::not_confirmed(message)
+            .hinted(format!("if {name} is meant, add: --confirm-context {name}")))
     }
 
     /// Reports the first event.
@@ -150,11 +192,26 @@ impl Session {
             context,
             output,
             procedure,
+            configuration: self.configuration.clone(),
             driver: self.driver,
             invocation: self.invocation.clone(),
             local_folder: self.local_folder.clone(),
             started: self.started,
             started_at: self.started_at,
+            loaded: tokio::sync::OnceCell::new(),
+        }
+    }
+
+    /// Brings into a result what has happened since it was made.
+    pub fn refresh(&self, document: &mut ResultDocument) {
+        let now = self.document();
+        document.timings.phases = now.timings.phases;
+        document.timings.finished_at = now.timings.finished_at;
+        document.requests = now.requests;
+        for warning in now.warnings {
+            if !document.warnings.contains(&warning) {
+                document.warnings.push(warning);
+            }
         }
     }
 
@@ -196,7 +253,15 @@ pub async fn with(
         _ if output.quiet
             || matches!(
                 procedure,
-                "diff" | "history" | "list" | "operations" | "preflight" | "status" | "tags"
+                "config"
+                    | "diff"
+                    | "history"
+                    | "list"
+                    | "notify"
+                    | "operations"
+                    | "preflight"
+                    | "status"
+                    | "tags"
             ) =>
         {
             EventStyle::Silent
@@ -252,11 +317,13 @@ pub async fn with(
         started_at: context.now(),
         context,
         output,
+        configuration: cli.configuration.clone(),
         driver,
         procedure,
         invocation: cli.invocation.clone(),
         local_folder,
         started,
+        loaded: tokio::sync::OnceCell::new(),
     };
     let reminder = tokio::spawn(reporter.remind());
     let answer = command(&session).await;

@@ -6,8 +6,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
+use super::verify::{self, Restored};
 use super::{Conclusion, Failure, Session, file, lock, operation};
 use crate::cli::{DEFAULT_HOOK_TIMEOUT, DryRun, ToArgs};
+use crate::discover::Scope;
 use crate::event::{Phase, StageStatus};
 use crate::execute::phase;
 use crate::execute::record::{self, OpenRecord};
@@ -35,6 +37,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         ..wish.extent
     };
     session.start(wish.release(), &wish.target());
+    session.protect(&arguments.protection, arguments.dry_run).await?;
     let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;
     let blocking =
         lock::check(session, &look.plan.release, &look.snapshot.metas, arguments.take_over).await?;
@@ -67,6 +70,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         findings: look.findings.clone(),
         options: options.clone(),
         history_max: arguments.history_max,
+        verify: !arguments.no_verify && !arguments.no_wait,
     };
     let head = operation::head(
         session,
@@ -77,7 +81,12 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     );
     let restore = restore_documents(&look);
     let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
-    let run = Run { options: &options, history_max: arguments.history_max, milestones: BTreeSet::new() };
+    let run = Run {
+        options: &options,
+        history_max: arguments.history_max,
+        milestones: BTreeSet::new(),
+        verify: !arguments.no_verify && !arguments.no_wait,
+    };
     let answer = Box::pin(carry_out(session, &look, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
 }
@@ -90,6 +99,8 @@ pub struct Run<'a> {
     pub history_max: Option<usize>,
     /// What must not be done twice and was done before.
     pub milestones: BTreeSet<String>,
+    /// Whether it is checked afterwards that it is well.
+    pub verify: bool,
 }
 
 /// The part of a rollback after its confirmation, the first time and when it is gone on with. An error means that nothing
@@ -106,7 +117,15 @@ pub async fn carry_out(session: &Session, look: &Look, run: Run<'_>) -> Result<C
     let closed = Box::pin(close(session, look, &execution, open, run.history_max)).await;
     let report = Report { look };
     tell(session, look, &execution).await;
-    Ok(report.executed(session, &execution, closed.err().as_ref()))
+    let mut conclusion = report.executed(session, &execution, closed.err().as_ref());
+    if run.verify {
+        let restored = Restored {
+            scope: Scope::Release(Some(plan.release.clone())),
+            touched: plan.waits.iter().cloned().collect(),
+        };
+        verify::afterwards(session, &mut conclusion, restored).await?;
+    }
+    Ok(conclusion)
 }
 
 /// Kubernetes Events on the workloads that were changed and on the release: who did what and why.

@@ -243,6 +243,12 @@ fn override_config(config: &mut Config, arguments: &ConnectionArgs) -> Result<()
     Ok(())
 }
 
+/// Whether the API server only passes a request on to a pod or Service.
+pub(super) fn is_for_an_application<B>(request: &Request<B>) -> bool {
+    let path = request.uri().path();
+    path.contains("/proxy/") && (path.contains("/services/") || path.contains("/pods/"))
+}
+
 /// Counts requests on their way through.
 #[derive(Clone)]
 struct CountLayer {
@@ -304,6 +310,18 @@ mod tests {
             (Method::DELETE, "/api/v1/namespaces/a/pods/b", true),
         ] {
             assert_eq!(is_write(&request(method.clone(), uri)), expected, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_an_application_answers_is_not_asked_again() {
+        for (uri, expected) in [
+            ("/api/v1/namespaces/a/services/http:web:80/proxy/health", true),
+            ("/api/v1/namespaces/a/pods/http:web-1:80/proxy/", true),
+            ("/api/v1/namespaces/a/services/web", false),
+            ("/apis/apps/v1/namespaces/proxy/deployments", false),
+        ] {
+            assert_eq!(is_for_an_application(&Request::get(uri).body(()).unwrap()), expected, "{uri}");
         }
     }
 }

@@ -10,7 +10,7 @@ use kube::client::retry::RetryPolicy;
 use tower::BoxError;
 use tower::retry::Policy;
 
-use super::client::is_write;
+use super::client::{is_for_an_application, is_write};
 
 /// How often what persists nothing is sent again.
 const MOST: u32 = 4;
@@ -79,6 +79,10 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Patience {
     }
 
     fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        // That an application behind the API server's proxy says 503 is what a check wants to know, at once.
+        if is_for_an_application(request) {
+            return None;
+        }
         Policy::<Request<Body>, Response<B>, BoxError>::clone_request(&mut self.asked, request)
     }
 }

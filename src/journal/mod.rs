@@ -98,6 +98,8 @@ pub struct EmergencyWork {
     pub writes_record: bool,
     /// Who owned each container's image before, by workload and container.
     pub image_managers: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether it is checked afterwards that it is well.
+    pub verify: bool,
 }
 
 /// A rollback to a stored revision.
@@ -112,6 +114,8 @@ pub struct RollbackWork {
     pub options: execute::rollback::Options,
     /// How many revisions stay; `None` means Helm's default.
     pub history_max: Option<usize>,
+    /// Whether it is checked afterwards that it is well.
+    pub verify: bool,
 }
 
 /// One line of a journal.

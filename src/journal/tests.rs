@@ -46,6 +46,7 @@ fn head() -> Head {
             options: Options::default(),
             writes_record: true,
             image_managers: [].into(),
+            verify: true,
         })),
     }
 }

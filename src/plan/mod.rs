@@ -58,6 +58,11 @@ impl Plan {
     pub fn is_blocked(&self) -> bool {
         self.findings.iter().any(|finding| finding.status == FindingStatus::Fail)
     }
+
+    /// The workloads that the plan is about: those that are written, and those that are at the target already.
+    pub fn touched(&self) -> impl Iterator<Item = &WorkloadRef> {
+        self.workloads.iter().map(|planned| &planned.workload).chain(&self.unchanged)
+    }
 }
 
 /// The release as the plan sees it.

@@ -32,6 +32,7 @@ pub use transition::{
     Closing, LONGEST_DESCRIPTION, close, description, failed_description, pending, shorten, to_settle,
     undone_description,
 };
+pub use transition::{Described, read_description};
 
 /// How the description of every record of ours starts.
 pub const DESCRIPTION_PREFIX: &str = "kubectl-rollback ";

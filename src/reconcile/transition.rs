@@ -31,6 +31,33 @@ pub fn description(procedure: &str, target: &str, from: u64, operation: &str) ->
     format!("{DESCRIPTION_PREFIX}{procedure} to {target} (from={from}, operation {operation})")
 }
 
+/// What a description of ours says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The target in words.
+    pub target: String,
+    /// The revision that was current before.
+    pub from: u64,
+    /// The operation.
+    pub operation: String,
+    /// What stands behind: a reason, or why it failed.
+    pub rest: String,
+}
+
+/// Reads what [`description`] wrote; nothing where it is not of ours.
+pub fn read_description(text: &str) -> Option<Described> {
+    let (head, tail) = text.strip_prefix(DESCRIPTION_PREFIX)?.split_once(" (from=")?;
+    let (_, target) = head.split_once(" to ")?;
+    let (inner, rest) = tail.split_once(')')?;
+    let (from, operation) = inner.split_once(", operation ")?;
+    Some(Described {
+        target: target.to_owned(),
+        from: from.parse().ok()?,
+        operation: operation.to_owned(),
+        rest: rest.to_owned(),
+    })
+}
+
 /// The placeholder that an operation holds while it runs.
 ///
 /// It has what Helm needs to list it and to roll back from it, and lacks the chart's templates and files, so that writing it

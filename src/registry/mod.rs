@@ -14,4 +14,4 @@ pub use client::{ManifestInfo, Platform, Problem, Registry, TagList};
 pub use credentials::Keyring;
 pub use location::Location;
 pub use reference::ImageReference;
-pub use settings::{Mirror, Settings};
+pub use settings::{Mirror, Settings, is_loopback};

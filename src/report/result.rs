@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::{Diagnosis, Finding, Phase};
+use crate::event::{Diagnosis, Finding, Phase, Verification};
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::Skipped;
 use crate::plan::repair::RepairPlan;
@@ -57,7 +57,7 @@ pub struct ResultDocument {
     /// What was done to the database.
     pub database: Option<Value>,
     /// Results of the smoke tests.
-    pub verify: Vec<Value>,
+    pub verify: Vec<Verification>,
     /// What was not touched, and why.
     pub skipped: Vec<Skipped>,
     /// When things happened.

@@ -64,23 +64,13 @@ impl Lines {
                     quoted(target)
                 ),
             ),
-            EventKind::Preflight(finding) if finding.status == FindingStatus::Pass => return None,
             EventKind::Preflight(finding) => {
-                let (level, status) = match finding.status {
-                    FindingStatus::Fail => ("ERROR", "fail"),
-                    FindingStatus::Unknown => ("WARN", "unknown"),
-                    _ => ("WARN", "warn"),
-                };
                 let check = serde_json::to_value(finding.check).unwrap_or_default();
                 let check = check.as_str().unwrap_or_default();
-                let message = quoted(&finding.message);
-                let subject = quoted(&finding.subject);
-                (
-                    level,
-                    format!(
-                        "stage=preflight check={check} status={status} subject={subject} message={message}"
-                    ),
-                )
+                return found("preflight", check, finding.status, &finding.subject, &finding.message);
+            }
+            EventKind::Verify(result) => {
+                return found("verify", &result.check, result.status, &result.subject, &result.message);
             }
             EventKind::Stage { stage, status, elapsed_ms, message, .. } => {
                 self.waiting = *stage == Phase::Wait && *status == StageStatus::Started;
@@ -167,6 +157,24 @@ impl Lines {
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         self.line(&now, "INFO", &format!("stage=wait still={}", quoted(&still.join(", "))));
     }
+}
+
+/// The line of a result; what passed is not told.
+fn found(
+    stage: &str,
+    check: &str,
+    status: FindingStatus,
+    subject: &str,
+    message: &str,
+) -> Option<(&'static str, String)> {
+    let (level, status) = match status {
+        FindingStatus::Pass => return None,
+        FindingStatus::Fail => ("ERROR", "fail"),
+        FindingStatus::Unknown => ("WARN", "unknown"),
+        FindingStatus::Warn => ("WARN", "warn"),
+    };
+    let (subject, message) = (quoted(subject), quoted(message));
+    Some((level, format!("stage={stage} check={check} status={status} subject={subject} message={message}")))
 }
 
 fn name(object: &ObjectReference) -> String {

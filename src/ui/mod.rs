@@ -17,6 +17,7 @@ mod screen;
 mod status;
 mod table;
 mod tags;
+mod verify;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,8 +37,9 @@ pub use prompt::{Answer, ask_line, confirm};
 pub use repair::repair_screen;
 pub use rollback::{RollbackScreen, rollback_screen};
 pub use status::status_table;
-pub use table::elapsed;
+pub use table::{elapsed, one_line};
 pub use tags::tags_table;
+pub use verify::{summary as verify_summary, verify_table};
 
 use crate::event::{Event, EventKind};
 use crate::report::Collector;

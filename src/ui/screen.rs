@@ -53,15 +53,11 @@ impl Screen {
                 self.line(&format!("  {mark} {} {code}: {}", short_name(object), diagnosis.message));
             }
             EventKind::Preflight(finding) if finding.status != FindingStatus::Pass => {
-                let mark = match finding.status {
-                    FindingStatus::Fail => self.printer.bad("✘ fail"),
-                    FindingStatus::Unknown => self.printer.caution("? unknown"),
-                    _ => self.printer.caution("! warn"),
-                };
-                self.line(&format!("  {mark}  {}: {}", finding.subject, finding.message));
-                if !finding.hint.is_empty() {
-                    self.line(&format!("         hint: {}", finding.hint));
-                }
+                self.finding(finding.status, &finding.subject, &finding.message, &finding.hint);
+            }
+            EventKind::Verify(result) if result.status != FindingStatus::Pass => {
+                let subject = format!("{} {}", result.check, result.subject);
+                self.finding(result.status, &subject, &result.message, &result.hint);
             }
             EventKind::Output { object, pod, container, lines } => {
                 self.line(&format!("  output of {}, pod {pod}, container {container}:", short_name(object)));
@@ -94,6 +90,18 @@ impl Screen {
     fn line(&self, text: &str) {
         if !self.printer.is_quiet() {
             self.bars.suspend(|| self.printer.talk(text));
+        }
+    }
+
+    fn finding(&self, status: FindingStatus, subject: &str, message: &str, hint: &str) {
+        let mark = match status {
+            FindingStatus::Fail => self.printer.bad("✘ fail"),
+            FindingStatus::Unknown => self.printer.caution("? unknown"),
+            _ => self.printer.caution("! warn"),
+        };
+        self.line(&format!("  {mark}  {subject}: {message}"));
+        if !hint.is_empty() {
+            self.line(&format!("         hint: {hint}"));
         }
     }
 

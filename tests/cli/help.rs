@@ -105,7 +105,28 @@ fn completion_scripts_know_the_commands() {
 #[test]
 fn commands_that_are_not_built_yet_are_not_in_the_help() {
     let help = help_of(&["--help"]);
-    for command in ["freeze", "notify", "checklist"] {
+    for command in ["freeze", "checklist"] {
         assert!(!help.contains(command), "{command}");
     }
+}
+
+#[test]
+fn config() {
+    assert_snapshot!("help-config", help_of(&["config", "--help"]));
+}
+
+#[test]
+fn verify() {
+    assert_snapshot!("help-verify", help_of(&["verify", "--help"]));
+}
+
+#[test]
+fn notify() {
+    assert_snapshot!("help-notify", help_of(&["notify", "--help"]));
+}
+
+#[test]
+fn completion_of_kubectl() {
+    assert_snapshot!("help-completion", help_of(&["completion", "--help"]));
+    assert!(help_of(&["__complete", "emergency", "--strat"]).starts_with("--strategy\t"));
 }

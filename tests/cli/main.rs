@@ -2,6 +2,7 @@
 //! confirmation, against canned answers of an API server.
 
 mod api;
+mod config;
 mod help;
 mod history;
 mod kubeconfig;

@@ -33,3 +33,4 @@ mod rollback;
 mod saved_plans;
 mod scale;
 mod variants;
+mod verify;

@@ -12,6 +12,7 @@ mod diagnosis;
 mod interruption;
 mod restoration;
 mod stateful_set;
+mod verify;
 
 /// Begins a test; `None`, which is said, where the cluster has no real containers.
 fn begin() -> Option<harness::Test> {

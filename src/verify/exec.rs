@@ -1,0 +1,143 @@
+//! Commands that the configuration names, in a container of a ready pod. What they do is the configuration's business;
+//! that they only read is asked of whoever writes it.
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::{Api, AttachParams};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::http::short;
+use super::{Answer, Request};
+use crate::config::ExecCheck;
+use crate::context::Context;
+use crate::discover::Workload;
+
+/// Bytes of output that are read.
+const LONGEST_OUTPUT: u64 = 64 * 1024;
+
+/// Runs the command once.
+pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) -> Answer {
+    let wanted = &check.workload.0;
+    let is_wanted = |workload: &&Workload| {
+        workload.reference.kind == wanted.kind && workload.reference.name == wanted.name
+    };
+    let Some(workload) = request.workloads.iter().find(is_wanted) else {
+        return Answer::fail(format!("{} is none of the workloads that are checked", check.workload));
+    };
+    let Some(pod) = workload.pods.iter().find(|pod| pod.ready) else {
+        return Answer::fail(format!("{} has no ready pod to run it in", check.workload));
+    };
+    let container = check.container.as_deref().or_else(|| {
+        let first = workload.containers.iter().find(|container| !container.init)?;
+        Some(first.name.as_str())
+    });
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &workload.reference.namespace);
+    let mut parameters = AttachParams::default().stdin(false).stdout(true).stderr(true);
+    if let Some(container) = container {
+        parameters = parameters.container(container);
+    }
+    let mut process = match api.exec(&pod.name, &check.command, &parameters).await {
+        Ok(process) => process,
+        Err(error) => {
+            return Answer::fail(format!("cannot be run in pod {}: {error}", pod.name))
+                .hinted(format!("kubectl auth can-i create pods/exec -n {}", workload.reference.namespace));
+        }
+    };
+    let status = process.take_status();
+    let (stdout, stderr) = (process.stdout(), process.stderr());
+    let (stdout, stderr, status) = futures::join!(read(stdout), read(stderr), async {
+        match status {
+            Some(status) => status.await,
+            None => None,
+        }
+    });
+    process.abort();
+    judge(check, &pod.name, status.as_ref(), &stdout, &stderr)
+}
+
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        // What was read before a broken connection counts; the status says whether the command ended.
+        let _ = stream.take(LONGEST_OUTPUT).read_to_end(&mut bytes).await;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn judge(check: &ExecCheck, pod: &str, status: Option<&Status>, stdout: &str, stderr: &str) -> Answer {
+    let Some(code) = status.and_then(exit_code) else {
+        let why = status.and_then(|status| status.message.clone());
+        let why = why.unwrap_or_else(|| "the connection ended before the command".to_owned());
+        return Answer::fail(format!("could not be run in pod {pod}: {}", short(&why)));
+    };
+    let last = |text: &str| short(text.trim_end().lines().last().unwrap_or_default());
+    if code != check.exit_code {
+        let said = if stderr.trim().is_empty() { last(stdout) } else { last(stderr) };
+        let expected =
+            if check.exit_code == 0 { String::new() } else { format!(" instead of {}", check.exit_code) };
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        return Answer::fail(format!("exit code {code}{expected} in pod {pod}{said}"));
+    }
+    match &check.stdout_contains {
+        Some(wanted) if !stdout.contains(wanted.as_str()) => {
+            Answer::fail(format!("{wanted:?} is not in its output: {}", last(stdout)))
+        }
+        _ => Answer::pass(format!("exit code {code} in pod {pod}")),
+    }
+}
+
+/// The exit code that a status tells; nothing where the command did not run.
+fn exit_code(status: &Status) -> Option<i32> {
+    if status.status.as_deref() == Some("Success") {
+        return Some(0);
+    }
+    if status.reason.as_deref() != Some("NonZeroExitCode") {
+        return None;
+    }
+    let causes = status.details.as_ref()?.causes.as_ref()?;
+    let cause = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
+    cause.message.as_ref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_exit_code_and_the_output_decide() {
+        let status = |value| serde_json::from_value::<Status>(value).unwrap();
+        let success = status(json!({"status": "Success"}));
+        let one = status(
+            json!({"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": [{"reason": "ExitCode", "message": "1"}]}}),
+        );
+        let broken =
+            status(json!({"status": "Failure", "reason": "InternalError", "message": "no such executable"}));
+        let check = |yaml: &str| serde_saphyr::from_str::<ExecCheck>(yaml).unwrap();
+        let plain = check("{workload: deploy/a, command: [x]}");
+        let ones = check("{workload: deploy/a, command: [x], exitCode: 1}");
+        let words = check("{workload: deploy/a, command: [x], stdoutContains: 'True'}");
+        for (check, status, stdout, stderr, expected) in [
+            (&plain, Some(&success), "", "", "exit code 0 in pod p"),
+            (
+                &plain,
+                Some(&one),
+                "",
+                "Traceback\nOperationalError: password=hunter2\n",
+                "exit code 1 in pod p: OperationalError: password=***",
+            ),
+            (&plain, Some(&broken), "", "", "could not be run in pod p: no such executable"),
+            (&plain, None, "", "", "could not be run in pod p: the connection ended before the command"),
+            (&ones, Some(&one), "", "", "exit code 1 in pod p"),
+            (&ones, Some(&success), "", "", "exit code 0 instead of 1 in pod p"),
+            (&words, Some(&success), "True\n", "", "exit code 0 in pod p"),
+            (&words, Some(&success), "False\n", "", "\"True\" is not in its output: False"),
+        ] {
+            let answer = judge(check, "p", status, stdout, stderr);
+            assert_eq!(answer.message, expected);
+            let is_good = expected.ends_with("in pod p") && !expected.contains("instead");
+            assert_eq!(answer.is_good(), is_good, "{answer:?}");
+        }
+    }
+}
