@@ -10,11 +10,13 @@ mod parse;
 mod reconcile;
 mod registry;
 mod repair;
+mod report;
 mod status;
 mod to;
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use connection::ConnectionArgs;
@@ -28,6 +30,7 @@ pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOve
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
+pub use report::ReportArgs;
 pub use status::StatusArgs;
 pub use to::{DEFAULT_HOOK_TIMEOUT, DiffArgs, PlanArgs, TargetArgs, ToArgs};
 
@@ -84,6 +87,8 @@ pub enum Command {
     /// List operations, show what one did, or delete old journals
     #[command(alias = "ops")]
     Operations(OperationsArgs),
+    /// Write the report of an operation: Markdown, HTML or JSON
+    Report(ReportArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell
@@ -144,6 +149,12 @@ pub enum OutputFormat {
     Jsonl,
     /// Names only.
     Name,
+    /// Markdown: reports and checklists.
+    #[value(hide = true)]
+    Md,
+    /// One HTML file: reports.
+    #[value(hide = true)]
+    Html,
 }
 
 /// When to use colour.
@@ -174,8 +185,26 @@ impl Cli {
             })
             .unwrap_or_default();
         let invocation = parse::without_credentials(&arguments);
-        let matches = Self::command_for(&program).try_get_matches_from(arguments)?;
-        Ok(Self { invocation, ..Self::from_arg_matches(&matches)? })
+        let mut command = Self::command_for(&program);
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        if let Some(refused) = cli.refused_format() {
+            return Err(command.error(ErrorKind::InvalidValue, refused));
+        }
+        Ok(Self { invocation, ..cli })
+    }
+}
+
+impl Cli {
+    /// Why the output format does not go with the command: documents are what only few commands make.
+    fn refused_format(&self) -> Option<String> {
+        let (name, made_by) = match self.output.output {
+            OutputFormat::Md => ("md", "`report`"),
+            OutputFormat::Html => ("html", "`report`"),
+            _ => return None,
+        };
+        let is_made = matches!(&self.command, Command::Report(_));
+        (!is_made).then(|| format!("-o {name} is a format of {made_by} only"))
     }
 }
 

@@ -18,6 +18,7 @@ mod operations;
 mod plan;
 mod reconcile;
 mod repair;
+mod report;
 mod resume;
 mod rolled_back;
 mod session;
@@ -117,6 +118,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Operations(arguments) => {
             session::with(&cli, printer, lookup, "operations", async |session| {
                 operations::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Report(arguments) => {
+            session::with(&cli, printer, lookup, "report", async |session| {
+                report::run(session, arguments).await
             })
             .await
         }

@@ -1,6 +1,7 @@
 //! What events and findings add up to: the machine-readable result.
 
 mod collector;
+pub mod incident;
 mod result;
 
 /// Version of the documents that this tool prints and saves.
