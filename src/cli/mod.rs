@@ -1,6 +1,7 @@
 //! The command line: clap structs only. Doc comments here are the help text; what a flag means is decided where
 //! its value is used.
 
+mod checklist;
 mod connection;
 mod emergency;
 mod history;
@@ -19,6 +20,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use checklist::{ChecklistArgs, ChecklistCommand};
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice};
 pub use history::HistoryArgs;
@@ -89,6 +91,8 @@ pub enum Command {
     Operations(OperationsArgs),
     /// Write the report of an operation: Markdown, HTML or JSON
     Report(ReportArgs),
+    /// Show what is to be done after a rollback, tick items, or export the list
+    Checklist(ChecklistArgs),
     /// Print a completion script for a shell
     Completion {
         /// The shell
@@ -199,11 +203,17 @@ impl Cli {
     /// Why the output format does not go with the command: documents are what only few commands make.
     fn refused_format(&self) -> Option<String> {
         let (name, made_by) = match self.output.output {
-            OutputFormat::Md => ("md", "`report`"),
+            OutputFormat::Md => ("md", "`report` and `checklist export`"),
             OutputFormat::Html => ("html", "`report`"),
             _ => return None,
         };
-        let is_made = matches!(&self.command, Command::Report(_));
+        let is_made = match &self.command {
+            Command::Report(_) => true,
+            Command::Checklist(ChecklistArgs { command: Some(ChecklistCommand::Export), .. }) => {
+                self.output.output == OutputFormat::Md
+            }
+            _ => false,
+        };
         (!is_made).then(|| format!("-o {name} is a format of {made_by} only"))
     }
 }

@@ -2,6 +2,7 @@
 
 mod abort;
 mod carry_out;
+mod checklist;
 mod choose;
 mod conclude;
 mod decide;
@@ -124,6 +125,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Report(arguments) => {
             session::with(&cli, printer, lookup, "report", async |session| {
                 report::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Checklist(arguments) => {
+            session::with(&cli, printer, lookup, "checklist", async |session| {
+                checklist::run(session, arguments).await
             })
             .await
         }

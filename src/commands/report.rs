@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::{Conclusion, Failure, Session, operation};
 use crate::cli::{OutputFormat, ReportArgs};
-use crate::report::incident;
+use crate::report::{API_VERSION, incident};
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &ReportArgs) -> Result<Conclusion, Failure> {
@@ -29,7 +30,10 @@ pub async fn run(session: &Session, arguments: &ReportArgs) -> Result<Conclusion
         };
         std::fs::write(&arguments.file, content.trim_end().to_owned() + "\n")
             .with_context(|| format!("cannot write {path}"))?;
-        // The file is the result; what is said about it is for people.
+        // The document is in the file: stdout says only where.
+        conclusion.own = Some(json!({
+            "apiVersion": API_VERSION, "kind": "Written", "operation": report.operation, "file": arguments.file,
+        }));
         conclusion.text = format!("report of operation {} written to {path}", report.operation);
     }
     Ok(conclusion)

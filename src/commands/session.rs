@@ -191,7 +191,12 @@ pub async fn with(
     let output = cli.output.clone();
     let style = match output.output {
         OutputFormat::Jsonl => EventStyle::JsonLines,
-        _ if output.quiet || matches!(procedure, "diff" | "history" | "list" | "operations" | "report" | "status") => {
+        _ if output.quiet
+            || matches!(
+                procedure,
+                "checklist" | "diff" | "history" | "list" | "operations" | "report" | "status"
+            ) =>
+        {
             EventStyle::Silent
         }
         _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {

@@ -1,5 +1,6 @@
 //! What events and findings add up to: the machine-readable result.
 
+pub mod checklist;
 mod collector;
 pub mod incident;
 mod result;

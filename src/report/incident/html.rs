@@ -86,7 +86,7 @@ fn tiles(report: &Report) -> Markup {
                     (tile("Deploy to rollback", &took(durations.until_started_ms), Some(deployed)))
                 }
                 (tile("Until the first write", &took(durations.until_first_write_ms), times.first_write_at))
-                (tile("Until every workload was ready", &took(durations.until_restored_ms), times.restored_at))
+                (tile("Until ready again", &took(durations.until_restored_ms), times.restored_at))
                 (tile("Whole operation", &took(durations.whole_ms), times.finished_at))
             }
             p.note {
@@ -101,7 +101,7 @@ fn workload_row(workload: &WorkloadTold) -> Markup {
     template! {
         tr {
             td { code { (workload.kind) "/" (workload.name) } }
-            td data-name="image" {
+            td {
                 @for container in &workload.containers {
                     div { code.from { (container.from) } " → " code { (container.to) } }
                 }
@@ -164,8 +164,8 @@ fn check_row(status: FindingStatus, check: &str, subject: &str, message: &str) -
     };
     template! {
         tr {
-            td.(class) { (answer(status)) }
-            td { (check) }
+            td.word.(class) { (answer(status)) }
+            td.word { (check) }
             td { code { (subject) } }
             td { (message) }
         }
@@ -217,7 +217,7 @@ fn changes(report: &Report) -> Markup {
                         @for change in &report.changes {
                             tr {
                                 td.when { (change.at.strftime("%H:%M:%S").to_string()) }
-                                td { (change.verb) }
+                                td.word { (change.verb) }
                                 td { code { (change.object.kind) "/" (change.object.name) } }
                                 td { (change_words(change)) }
                             }

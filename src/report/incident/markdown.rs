@@ -20,7 +20,8 @@ pub fn markdown(report: &Report) -> String {
     replicas(&mut text, report);
     list(&mut text, "Warnings", report.warnings.iter().map(|warning| plain(warning)));
     list(&mut text, "Left at zero", report.stopped.iter().map(|workload| code(workload)));
-    let skipped = report.skipped.iter().map(|skipped| format!("{}: {}", code(&skipped.what), plain(&skipped.why)));
+    let skipped =
+        report.skipped.iter().map(|skipped| format!("{}: {}", code(&skipped.what), plain(&skipped.why)));
     list(&mut text, "Left alone", skipped);
     if !report.next.is_empty() {
         let _ = writeln!(text, "\n## Next steps\n\n{}", fenced("sh", &report.next));
@@ -103,14 +104,12 @@ fn times(text: &mut String, report: &Report) {
     }
     match durations.recovery_ms {
         Some(ms) => {
-            let _ = writeln!(
-                text,
-                "\nRecovery time: **{}** ({}).",
-                duration(ms),
-                durations.recovery_definition
-            );
+            let _ =
+                writeln!(text, "\nRecovery time: **{}** ({}).", duration(ms), durations.recovery_definition);
         }
-        None => text.push_str("\nRecovery time: not known, because this operation did not see every workload ready.\n"),
+        None => text.push_str(
+            "\nRecovery time: not known, because this operation did not see every workload ready.\n",
+        ),
     }
 }
 
@@ -136,7 +135,10 @@ fn workloads(text: &mut String, report: &Report) {
     if report.workloads.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n## Workloads\n\n| workload | image | replicas | ready |\n| --- | --- | --- | --- |");
+    let _ = writeln!(
+        text,
+        "\n## Workloads\n\n| workload | image | replicas | ready |\n| --- | --- | --- | --- |"
+    );
     for workload in &report.workloads {
         let images: Vec<String> = workload
             .containers
@@ -200,11 +202,16 @@ fn checks(text: &mut String, report: &Report) {
         }
     }
     if !report.verify.is_empty() {
-        let _ = writeln!(text, "\n## Checks afterwards\n\n| answer | check | of | |\n| --- | --- | --- | --- |");
+        let _ =
+            writeln!(text, "\n## Checks afterwards\n\n| answer | check | of | |\n| --- | --- | --- | --- |");
         for check in &report.verify {
             let (name, subject) = (plain(&check.check), code(&check.subject));
-            let _ =
-                writeln!(text, "| {} | {name} | {subject} | {} |", answer(check.status), plain(&check.message));
+            let _ = writeln!(
+                text,
+                "| {} | {name} | {subject} | {} |",
+                answer(check.status),
+                plain(&check.message)
+            );
         }
     }
     if let Some(database) = &report.database {
@@ -234,7 +241,8 @@ fn changes(text: &mut String, report: &Report) {
         text.push_str("\n## What was written\n\nNothing.\n");
         return;
     }
-    let _ = writeln!(text, "\n## What was written\n\n| at | verb | object | what |\n| --- | --- | --- | --- |");
+    let _ =
+        writeln!(text, "\n## What was written\n\n| at | verb | object | what |\n| --- | --- | --- | --- |");
     for change in &report.changes {
         let object = code(&format!("{}/{}", change.object.kind, change.object.name));
         let at = change.at.strftime("%H:%M:%S");
@@ -248,7 +256,8 @@ fn replicas(text: &mut String, report: &Report) {
     if !has_steps(report) {
         return;
     }
-    let _ = writeln!(text, "\n## Replicas over time\n\n| at | workload | ready | |\n| --- | --- | --- | --- |");
+    let _ =
+        writeln!(text, "\n## Replicas over time\n\n| at | workload | ready | |\n| --- | --- | --- | --- |");
     let mut steps: Vec<_> = report
         .workloads
         .iter()

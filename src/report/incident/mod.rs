@@ -6,7 +6,7 @@ mod html;
 mod markdown;
 mod picture;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod told;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::plan::Skipped;
 
 pub use assemble::assemble;
 pub use html::html;
-pub use markdown::markdown;
+pub use markdown::{markdown, plain};
 
 /// What the recovery time means here, in words that stand beside it.
 const RECOVERY_FROM_DEPLOY: &str = "DORA's failed deployment recovery time: from the record of the deploy that was rolled back to the moment when every workload was ready again";
@@ -292,11 +292,12 @@ impl Report {
     }
 }
 
-/// A duration for people: `4.2s`, `1m 05s`, `2h 03m`.
+/// A duration for people: `65ms`, `4.2s`, `1m 05s`, `2h 03m`.
 fn duration(ms: i64) -> String {
     let seconds = ms / 1000;
     match seconds {
-        ..60 => format!("{seconds}.{}s", ms.max(0) % 1000 / 100),
+        ..1 => format!("{}ms", ms.max(0)),
+        1..60 => format!("{seconds}.{}s", ms.max(0) % 1000 / 100),
         60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3600..172_800 => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),

@@ -53,7 +53,8 @@ impl Span {
     /// The marks of the scale: at most six, at round numbers.
     fn scale(&self) -> Vec<i64> {
         let steps = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 30_000, 60_000];
-        let long = [120_000, 300_000, 600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 43_200_000];
+        let long =
+            [120_000, 300_000, 600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 43_200_000];
         let step = steps.into_iter().chain(long).find(|step| self.ms / step <= 5);
         let step = step.unwrap_or(self.ms / 5 + 1);
         (0..=self.ms / step).map(|index| index * step).collect()
@@ -143,6 +144,9 @@ pub fn picture(report: &Report) -> Markup {
             svg width="100%" height=(height) role="img" aria-labelledby="timeline-title" xmlns="http://www.w3.org/2000/svg" {
                 title id="timeline-title" { "Timeline of operation " (report.operation) ": phases, replicas that are ready, and what happened" }
                 (scale(&span, height))
+                @if let Some(at) = report.times.restored_at {
+                    line.restored x1=(span.place(at)) x2=(span.place(at)) y1=(SCALE) y2=(height) {}
+                }
                 @for (index, phase) in (0_u32..).zip(&report.phases) {
                     (bar(&span, phase, phases_from + PHASE * index))
                 }
@@ -150,9 +154,6 @@ pub fn picture(report: &Report) -> Markup {
                     (steps(&span, workload, workloads_from + WORKLOAD * index))
                 }
                 @for mark in &marks {
-                    @if mark.class == "restored" {
-                        line.restored x1=(span.place(mark.at)) x2=(span.place(mark.at)) y1=(SCALE) y2=(height) {}
-                    }
                     svg.mark.(mark.class) x=(span.place(mark.at)) y=(SCALE + MARKS / 2) overflow="visible" {
                         path d=(mark.outline) { title { (tick_of(&span, mark.at)) " " (mark.words) } }
                     }

@@ -9,8 +9,8 @@ use super::{Report, assemble, duration, html, markdown};
 use crate::event::StageStatus;
 use crate::journal::{Entry, Head, Journal, State};
 
-const EMERGENCY: &str = include_str!("../../../tests/cases/journals/emergency.json");
-const FAILED: &str = include_str!("../../../tests/cases/journals/failed-rollback.json");
+pub const EMERGENCY: &str = include_str!("../../../tests/cases/journals/emergency.json");
+pub const FAILED: &str = include_str!("../../../tests/cases/journals/failed-rollback.json");
 
 #[derive(Deserialize)]
 struct Kept {
@@ -24,7 +24,7 @@ fn journal(text: &str) -> (Journal, State) {
     (Journal { head, entries }, state)
 }
 
-fn report(text: &str) -> Report {
+pub fn report(text: &str) -> Report {
     let (journal, state) = journal(text);
     assemble(&journal, state)
 }
@@ -170,7 +170,14 @@ fn outside_code(line: &str) -> String {
 
 #[test]
 fn durations_are_told_in_two_units() {
-    let cases = [(0, "0.0s"), (4_210, "4.2s"), (65_000, "1m 05s"), (7_380_000, "2h 03m"), (180_000_000, "2d 2h")];
+    let cases = [
+        (0, "0ms"),
+        (65, "65ms"),
+        (4_210, "4.2s"),
+        (65_000, "1m 05s"),
+        (7_380_000, "2h 03m"),
+        (180_000_000, "2d 2h"),
+    ];
     for (ms, text) in cases {
         assert_eq!(duration(ms), text);
     }
