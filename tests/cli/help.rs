@@ -56,6 +56,16 @@ fn reconcile() {
 }
 
 #[test]
+fn report() {
+    assert_snapshot!("help-report", help_of(&["report", "--help"]));
+}
+
+#[test]
+fn checklist() {
+    assert_snapshot!("help-checklist", help_of(&["checklist", "--help"]));
+}
+
+#[test]
 fn repair() {
     assert_snapshot!("help-repair", help_of(&["repair", "--help"]));
 }

@@ -4,6 +4,7 @@
 mod api;
 mod help;
 mod history;
+mod report;
 mod rollback;
 mod screens;
 mod usage;

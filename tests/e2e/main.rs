@@ -24,6 +24,7 @@ mod long_history;
 mod network;
 mod objects;
 mod operations;
+mod reports;
 mod records;
 mod repair;
 mod restoration;
