@@ -3,9 +3,6 @@
 use clap::{Args, Subcommand};
 
 /// Show what is to be done after a rollback, tick items, or export the list
-///
-/// What the operation's own checks have shown is ticked with its evidence; the rest is open, with the role that does it.
-/// Without OPERATION the newest of the namespace.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ChecklistArgs {
     /// Identifier of the operation, as `operations` lists it

@@ -90,8 +90,16 @@ pub enum Command {
     #[command(alias = "ops")]
     Operations(OperationsArgs),
     /// Write the report of an operation: Markdown, HTML or JSON
+    ///
+    /// From its journal alone: who, why, from what to what, how long until everything was ready again, the phases, what
+    /// was written, why workloads were not ready, the checks, and the next steps. `-o md` is the default, `-o html` is one
+    /// file with a timeline as picture, `-o json` and `-o yaml` are for programs. Without OPERATION the newest of the
+    /// namespace, finished or not.
     Report(ReportArgs),
     /// Show what is to be done after a rollback, tick items, or export the list
+    ///
+    /// What the operation's own checks have shown is ticked with its evidence; the rest is open, with the role that does
+    /// it. Without OPERATION the newest of the namespace.
     Checklist(ChecklistArgs),
     /// Print a completion script for a shell
     Completion {

@@ -12,7 +12,8 @@ fn an_operation_is_reported_and_its_checklist_kept() {
     release.upgrade_and_wait(&values("good-2"));
     release.upgrade(&values("crash"));
     let reason = "checkout <b>fails</b>";
-    let arguments = ["emergency", "--tag", "good-2", "--yes", "-m", reason, "--incident", "INC-1", "-o", "json"];
+    let arguments =
+        ["emergency", "--tag", "good-2", "--yes", "-m", reason, "--incident", "INC-1", "-o", "json"];
     let result = test.run(&arguments).expect(0).json();
 
     let report = test.run(&["report", "-o", "json"]).expect(0).json();

@@ -16,16 +16,16 @@ pub fn markdown(report: &Report) -> String {
     workloads(&mut text, report);
     diagnoses(&mut text, report);
     checks(&mut text, report);
-    changes(&mut text, report);
-    replicas(&mut text, report);
     list(&mut text, "Warnings", report.warnings.iter().map(|warning| plain(warning)));
     list(&mut text, "Left at zero", report.stopped.iter().map(|workload| code(workload)));
-    let skipped =
-        report.skipped.iter().map(|skipped| format!("{}: {}", code(&skipped.what), plain(&skipped.why)));
-    list(&mut text, "Left alone", skipped);
     if !report.next.is_empty() {
         let _ = writeln!(text, "\n## Next steps\n\n{}", fenced("sh", &report.next));
     }
+    changes(&mut text, report);
+    replicas(&mut text, report);
+    let skipped =
+        report.skipped.iter().map(|skipped| format!("{}: {}", code(&skipped.what), plain(&skipped.why)));
+    list(&mut text, "Left alone", skipped);
     text.trim_end().to_owned()
 }
 
@@ -180,6 +180,9 @@ fn diagnoses(text: &mut String, report: &Report) {
         );
         if !diagnosis.logs.is_empty() {
             let _ = writeln!(text, "\n{}", fenced("", &diagnosis.logs));
+        }
+        if !diagnosis.events.is_empty() {
+            text.push('\n');
         }
         for event in &diagnosis.events {
             let _ = writeln!(text, "- {}", plain(event));

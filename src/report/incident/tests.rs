@@ -1,5 +1,6 @@
-//! Reports of journals that real operations wrote (`tests/cases/journals/`): one that came through, one that did not, and
-//! both cut off in the middle.
+//! Reports of journals that operations on the simulated cluster wrote (`tests/cases/journals/`): one that came through,
+//! and one that did not. Their waits are stretched, because simulated pods start at once; the first has a diagnosis, checks
+//! afterwards and a warning added, so that every part of a report is seen.
 
 use jiff::Timestamp;
 use serde::Deserialize;
