@@ -64,6 +64,7 @@ fn arguments(line: &str) -> Vec<OsString> {
     let behind = if line.starts_with("kubectl-rollback ") { 1 } else { 2 };
     let concrete = |word: &String| match word.as_str() {
         "[RELEASE]" | "RELEASE" => "release".to_owned(),
+        "[OPERATION]" => "7f3a".to_owned(),
         "TAG" => "abc123d".to_owned(),
         "SHELL" => "bash".to_owned(),
         "SELECTOR" => "app=web".to_owned(),

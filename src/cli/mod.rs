@@ -1,6 +1,7 @@
 //! The command line: clap structs only. Doc comments here are the help text; what a flag means is decided where
 //! its value is used.
 
+mod checklist;
 mod completion;
 mod config;
 mod connection;
@@ -16,6 +17,7 @@ mod protection;
 mod reconcile;
 mod registry;
 mod repair;
+mod report;
 mod status;
 mod tags;
 mod to;
@@ -23,8 +25,10 @@ mod verify;
 
 use std::ffi::OsString;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use checklist::{ChecklistArgs, ChecklistCommand};
 pub use completion::{CompletionArgs, CompletionTarget};
 pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
@@ -42,6 +46,7 @@ pub use protection::ProtectionArgs;
 pub use reconcile::ReconcileArgs;
 pub use registry::RegistryArgs;
 pub use repair::RepairArgs;
+pub use report::ReportArgs;
 pub use status::StatusArgs;
 pub use tags::TagsArgs;
 pub use to::{ChoiceArgs, DEFAULT_HOOK_TIMEOUT, DiffArgs, TargetArgs, ToArgs};
@@ -107,6 +112,18 @@ pub enum Command {
     /// List operations, show what one did, or delete old journals
     #[command(alias = "ops")]
     Operations(OperationsArgs),
+    /// Write the report of an operation: Markdown, HTML or JSON
+    ///
+    /// From its journal alone: who, why, from what to what, how long until everything was ready again, the phases, what
+    /// was written, why workloads were not ready, the checks, and the next steps. `-o md` is the default, `-o html` is one
+    /// file with a timeline as picture, `-o json` and `-o yaml` are for programs. Without OPERATION the newest of the
+    /// namespace, finished or not.
+    Report(ReportArgs),
+    /// Show what is to be done after a rollback, tick items, or export the list
+    ///
+    /// What the operation's own checks have shown is ticked with its evidence; the rest is open, with the role that does
+    /// it. Without OPERATION the newest of the namespace.
+    Checklist(ChecklistArgs),
     /// Check that a release is well, as after a rollback
     Verify(VerifyArgs),
     /// Write the message that a rollback has begun, goes on, or is over
@@ -171,6 +188,12 @@ pub enum OutputFormat {
     Jsonl,
     /// Names only.
     Name,
+    /// Markdown: reports and checklists.
+    #[value(hide = true)]
+    Md,
+    /// One HTML file: reports.
+    #[value(hide = true)]
+    Html,
 }
 
 /// When to use colour.
@@ -201,8 +224,32 @@ impl Cli {
             })
             .unwrap_or_default();
         let invocation = parse::without_credentials(&arguments);
-        let matches = Self::command_for(&program).try_get_matches_from(arguments)?;
-        Ok(Self { invocation, ..Self::from_arg_matches(&matches)? })
+        let mut command = Self::command_for(&program);
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        if let Some(refused) = cli.refused_format() {
+            return Err(command.error(ErrorKind::InvalidValue, refused));
+        }
+        Ok(Self { invocation, ..cli })
+    }
+}
+
+impl Cli {
+    /// Why the output format does not go with the command: documents are what only few commands make.
+    fn refused_format(&self) -> Option<String> {
+        let (name, made_by) = match self.output.output {
+            OutputFormat::Md => ("md", "`report` and `checklist export`"),
+            OutputFormat::Html => ("html", "`report`"),
+            _ => return None,
+        };
+        let is_made = match &self.command {
+            Command::Report(_) => true,
+            Command::Checklist(ChecklistArgs { command: Some(ChecklistCommand::Export), .. }) => {
+                self.output.output == OutputFormat::Md
+            }
+            _ => false,
+        };
+        (!is_made).then(|| format!("-o {name} is a format of {made_by} only"))
     }
 }
 

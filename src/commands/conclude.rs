@@ -66,20 +66,30 @@ impl Conclusion {
         self.own.clone().unwrap_or_else(|| serde_json::to_value(&self.document).unwrap_or_default())
     }
 
+    /// The document that programs read.
+    pub fn rendered(&self, format: OutputFormat) -> String {
+        match format {
+            OutputFormat::Yaml => {
+                serde_saphyr::to_string(&self.value()).unwrap_or_default().trim_end().to_owned()
+            }
+            _ => serde_json::to_string_pretty(&self.value()).unwrap_or_default(),
+        }
+    }
+
     pub(super) fn print_to(&self, printer: &Printer, format: OutputFormat) {
         let document = &self.document;
         match format {
-            OutputFormat::Json => {
-                printer.result(&serde_json::to_string_pretty(&self.value()).unwrap_or_default());
-            }
-            OutputFormat::Yaml => {
-                printer.result(serde_saphyr::to_string(&self.value()).unwrap_or_default().trim_end());
-            }
+            OutputFormat::Json | OutputFormat::Yaml => printer.result(&self.rendered(format)),
             OutputFormat::Name if document.exit_code == 0 => printer.result(&self.name),
-            OutputFormat::Table | OutputFormat::Wide if !self.text.is_empty() => printer.result(&self.text),
-            OutputFormat::Table | OutputFormat::Wide | OutputFormat::Name | OutputFormat::Jsonl => {}
+            OutputFormat::Name | OutputFormat::Jsonl => {}
+            _ if !self.text.is_empty() => printer.result(&self.text),
+            _ => {}
         }
-        let shows_error = !matches!(format, OutputFormat::Table | OutputFormat::Wide) || self.text.is_empty();
+        let is_text = matches!(
+            format,
+            OutputFormat::Table | OutputFormat::Wide | OutputFormat::Md | OutputFormat::Html
+        );
+        let shows_error = !is_text || self.text.is_empty();
         if let Some(error) = document.error.as_ref().filter(|_| shows_error) {
             printer.error(&format!("{} {error}", printer.bad("error:")));
         }

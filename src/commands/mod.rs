@@ -2,6 +2,7 @@
 
 mod abort;
 mod carry_out;
+mod checklist;
 mod choose;
 mod completion;
 mod conclude;
@@ -24,6 +25,7 @@ mod plan;
 mod preflight;
 mod reconcile;
 mod repair;
+mod report;
 mod resume;
 mod rolled_back;
 mod session;
@@ -158,6 +160,18 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::Operations(arguments) => {
             session::with(&cli, printer, lookup, "operations", async |session| {
                 operations::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Report(arguments) => {
+            session::with(&cli, printer, lookup, "report", async |session| {
+                report::run(session, arguments).await
+            })
+            .await
+        }
+        Command::Checklist(arguments) => {
+            session::with(&cli, printer, lookup, "checklist", async |session| {
+                checklist::run(session, arguments).await
             })
             .await
         }

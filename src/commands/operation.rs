@@ -34,6 +34,7 @@ pub fn head(
         incident: session.output.incident.clone(),
         started_at: context.now(),
         driver: session.driver.plural().to_owned(),
+        deployed_at: metas.iter().max_by_key(|meta| meta.revision).and_then(|newest| newest.created),
         statuses: metas.iter().map(|meta| (meta.revision, meta.status.to_string())).collect(),
         work,
     }
@@ -123,6 +124,27 @@ pub async fn find(session: &Session, operation: Option<&str>) -> Result<store::O
         }
     };
     store::open(client, namespace, &operation).await.map_err(|error| unreadable(error, &list))
+}
+
+/// The operation that is meant: the one that was named, or the newest of the namespace or the release, ended or not.
+pub async fn newest(
+    session: &Session,
+    operation: Option<&str>,
+    release: Option<&str>,
+) -> Result<store::Opened, Failure> {
+    if operation.is_some() {
+        return find(session, operation).await;
+    }
+    let (client, namespace) = (&session.context.bare, session.context.namespace.as_str());
+    let list = format!("kubectl rollback operations list -n {namespace}");
+    let listed =
+        store::list(client, Some(namespace), release).await.map_err(|error| unreadable(error, &list))?;
+    let Some(newest) = listed.first() else {
+        let of = release.map(|release| format!(" on {release}")).unwrap_or_default();
+        return Err(Failure::usage(format!("namespace {namespace} holds no operation{of}"))
+            .hinted("kubectl rollback operations list -A"));
+    };
+    store::open(client, namespace, &newest.operation).await.map_err(|error| unreadable(error, &list))
 }
 
 fn unreadable(error: store::StoreError, list: &str) -> Failure {

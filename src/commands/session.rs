@@ -253,13 +253,15 @@ pub async fn with(
         _ if output.quiet
             || matches!(
                 procedure,
-                "config"
+                "checklist"
+                    | "config"
                     | "diff"
                     | "history"
                     | "list"
                     | "notify"
                     | "operations"
                     | "preflight"
+                    | "report"
                     | "status"
                     | "tags"
             ) =>

@@ -54,6 +54,9 @@ pub struct Head {
     pub started_at: Timestamp,
     /// Where Helm keeps its records, as `HELM_DRIVER` says it.
     pub driver: String,
+    /// When the newest revision's deploy began, by its record; what is rolled back in most cases.
+    #[serde(default)]
+    pub deployed_at: Option<Timestamp>,
     /// The status of every stored revision before.
     pub statuses: Vec<(u64, String)>,
     /// What is to be done.

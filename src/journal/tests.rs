@@ -30,6 +30,7 @@ fn head() -> Head {
         incident: None,
         started_at: Timestamp::UNIX_EPOCH,
         driver: "secrets".into(),
+        deployed_at: None,
         statuses: vec![(7, "deployed".into())],
         work: Work::Emergency(Box::new(EmergencyWork {
             plan: Plan {

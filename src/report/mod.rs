@@ -1,6 +1,8 @@
 //! What events and findings add up to: the machine-readable result.
 
+pub mod checklist;
 mod collector;
+pub mod incident;
 mod result;
 
 /// Version of the documents that this tool prints and saves.

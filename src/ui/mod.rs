@@ -1,6 +1,7 @@
 //! The terminal: the only place that prints. stdout carries the result, stderr the talk; progress bars on a terminal,
 //! plain timestamped lines elsewhere, one JSON object a line where that was asked for.
 
+mod checklist;
 mod diff;
 mod failure;
 mod history;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use checklist::checklist_screen;
 pub use diff::{Detail, diff_summary, diff_text};
 pub use failure::failure_block;
 pub use history::{history_table, workload_history_table};

@@ -9,6 +9,7 @@ mod kubeconfig;
 mod preflight;
 #[cfg(unix)]
 mod registries;
+mod report;
 mod rollback;
 mod screens;
 mod tags;

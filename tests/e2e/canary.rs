@@ -104,7 +104,14 @@ fn no_command_tells_a_secret() {
         vec!["to", "2", "--dry-run=server"],
         vec!["emergency", "--tag", "good-2", "--dry-run=server"],
         // Broken on purpose, so that there is something to resume and to abort.
-        vec!["emergency", "--tag", "missing", "--yes", "--timeout", "6s", "--skip-preflight"],
+        vec![
+            "emergency",
+            "--image",
+            "ghcr.io/acme/backend=ghcr.io/acme/backend:missing",
+            "--yes",
+            "--timeout",
+            "6s",
+        ],
         vec!["operations"],
         vec!["resume", "--yes", "--timeout", "6s"],
         vec!["abort", "--yes"],

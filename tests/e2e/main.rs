@@ -28,6 +28,7 @@ mod operations;
 mod preflight;
 mod records;
 mod repair;
+mod reports;
 mod restoration;
 mod rollback;
 mod saved_plans;

@@ -1,6 +1,7 @@
 //! Every run is an operation: it holds the release's lock, and keeps a journal of what it is about to do and what came of
 //! it, so that whoever comes after it can go on, or bring back what was there.
 
+pub mod checklist;
 pub mod guard;
 mod journal;
 pub mod lease;

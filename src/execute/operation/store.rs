@@ -29,7 +29,7 @@ const RESTORE_TYPE: &str = "kubectl-rollback/restore";
 /// Bytes of entries after which the next Secret is begun: every write of entries sends the whole piece.
 const PIECE: usize = 96 << 10;
 /// Attempts of one write while the API server does not answer as it should.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 /// Journals that are read at a time.
 const PAGE: u32 = 500;
 
@@ -63,6 +63,14 @@ pub enum StoreError {
         /// Why not.
         source: JournalError,
     },
+    /// What was ticked cannot be understood.
+    #[error("the checklist of operation {operation} cannot be understood")]
+    Checklist {
+        /// The operation.
+        operation: String,
+        /// Why not.
+        source: serde_json::Error,
+    },
     /// Somebody else writes it.
     #[error("somebody else writes the journal of operation {0}")]
     Contested(String),
@@ -79,7 +87,9 @@ impl StoreError {
                 (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 429)
             }
             Self::Api(_) => false,
-            Self::NotFound { .. } | Self::Journal { .. } | Self::Contested(_) => true,
+            Self::NotFound { .. } | Self::Journal { .. } | Self::Checklist { .. } | Self::Contested(_) => {
+                true
+            }
         }
     }
 }
@@ -96,11 +106,11 @@ pub struct Store {
     version: String,
 }
 
-fn object_name(operation: &str, piece: usize) -> String {
+pub(super) fn object_name(operation: &str, piece: usize) -> String {
     format!("kubectl-rollback.{operation}.{piece}")
 }
 
-fn api(client: &Client, namespace: &str) -> Api<Secret> {
+pub(super) fn api(client: &Client, namespace: &str) -> Api<Secret> {
     Api::namespaced(client.clone(), namespace)
 }
 
@@ -258,7 +268,7 @@ impl Store {
 }
 
 /// Repeats something that may be done twice while the API server does not answer as it should.
-async fn again<T, F: Future<Output = Result<T, kube::Error>>>(
+pub(super) async fn again<T, F: Future<Output = Result<T, kube::Error>>>(
     work: impl Fn() -> F,
 ) -> Result<T, kube::Error> {
     let mut attempt = 0;
