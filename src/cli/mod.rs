@@ -106,8 +106,14 @@ pub enum Command {
     /// Make the records of a stuck release true, so that Helm goes on
     Repair(RepairArgs),
     /// Go on with an operation that was interrupted or failed
+    ///
+    /// Reads its journal from the cluster, so that it works from any machine; looks what of its plan is done already, and
+    /// does the rest. Without OPERATION the only unfinished one of the namespace.
     Resume(ResumeArgs),
     /// Put back what was there before an operation
+    ///
+    /// Images, replicas and whole objects, in reverse order, and the owners of their fields; Helm's records say so. What
+    /// somebody else has changed since is shown and left alone. Without OPERATION the only unfinished one of the namespace.
     Abort(AbortArgs),
     /// List operations, show what one did, or delete old journals
     #[command(alias = "ops")]

@@ -5,9 +5,6 @@ use clap::{Args, Subcommand};
 use super::GoDuration;
 
 /// Go on with an operation that was interrupted or failed
-///
-/// Reads its journal from the cluster, so that it works from any machine; looks what of its plan is done already, and does
-/// the rest. Without OPERATION the only unfinished one of the namespace.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ResumeArgs {
     /// Identifier of the operation, as `operations` lists it
@@ -19,9 +16,6 @@ pub struct ResumeArgs {
 }
 
 /// Put back what was there before an operation
-///
-/// Images, replicas and whole objects, in reverse order, and the owners of their fields; Helm's records say so. What
-/// somebody else has changed since is shown and left alone. Without OPERATION the only unfinished one of the namespace.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AbortArgs {
     /// Identifier of the operation, as `operations` lists it

@@ -123,8 +123,11 @@ impl From<StorageError> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        // Who is on call must get by a broken file: an empty one is a configuration.
-        let next = "mend it (kubectl rollback config validate), or go on without: --config /dev/null";
+        let next = match &error {
+            ConfigError::Ask { .. } => "kubectl cluster-info",
+            // Who is on call must get by a broken file: an empty one is a configuration.
+            _ => "mend it (kubectl rollback config validate), or go on without: --config /dev/null",
+        };
         Self::new(ExitCode::Unexpected, Outcome::Failed, error).hinted(next)
     }
 }

@@ -54,6 +54,7 @@ pub use status::{OpenRecord, StatusDocument};
 pub use tags::{RepositoryAnswer, TagsDocument};
 
 /// Runs a command line; answers the process's exit code. `lookup` reads the environment.
+#[expect(clippy::too_many_lines, reason = "one arm a command")]
 pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<String>) -> u8 {
     if let Some((ask, words)) = arguments.get(1..).and_then(<[OsString]>::split_first)
         && ask == completion::ASK

@@ -102,6 +102,7 @@ pub struct EmergencyWork {
     /// Who owned each container's image before, by workload and container.
     pub image_managers: BTreeMap<String, BTreeMap<String, String>>,
     /// Whether it is checked afterwards that it is well.
+    #[serde(default)]
     pub verify: bool,
 }
 
@@ -118,6 +119,7 @@ pub struct RollbackWork {
     /// How many revisions stay; `None` means Helm's default.
     pub history_max: Option<usize>,
     /// Whether it is checked afterwards that it is well.
+    #[serde(default)]
     pub verify: bool,
 }
 

@@ -115,7 +115,7 @@ fn completion_scripts_know_the_commands() {
 #[test]
 fn commands_that_are_not_built_yet_are_not_in_the_help() {
     let help = help_of(&["--help"]);
-    for command in ["freeze", "ci"] {
+    for command in ["  freeze", "  db", "  ci"] {
         assert!(!help.contains(command), "{command}");
     }
 }
@@ -139,4 +139,19 @@ fn notify() {
 fn completion_of_kubectl() {
     assert_snapshot!("help-completion", help_of(&["completion", "--help"]));
     assert!(help_of(&["__complete", "emergency", "--strat"]).starts_with("--strategy\t"));
+}
+
+#[test]
+fn resume() {
+    assert_snapshot!("help-resume", help_of(&["resume", "--help"]));
+}
+
+#[test]
+fn abort() {
+    assert_snapshot!("help-abort", help_of(&["abort", "--help"]));
+}
+
+#[test]
+fn operations() {
+    assert_snapshot!("help-operations", help_of(&["operations", "--help"]));
 }
