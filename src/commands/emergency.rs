@@ -31,12 +31,12 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     session.protect(&arguments.protection, arguments.dry_run).await?;
 
     let snapshot = Box::pin(survey::find(session, &assignment)).await?;
-    let blocking = match &snapshot.release_name {
+    let standing = match &snapshot.release_name {
         Some(name) => {
             let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
             lock::check(session, name, metas, arguments.take_over).await?
         }
-        None => Vec::new(),
+        None => lock::Standing::default(),
     };
     let asks_the_server = arguments.dry_run != DryRun::Client;
     let survey = Box::pin(survey::weigh(session, assignment, snapshot, asks_the_server)).await?;
@@ -78,7 +78,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     let work = Work::Emergency(Box::new(work));
     let head = operation::head(session, snapshot.release_name.as_deref(), &plan.target, metas, work);
     let restore = restore_documents(plan, snapshot);
-    let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
+    let operation = operation::begin(session, &head, &restore, &standing, arguments.take_over).await?;
     let run = Run {
         remaining: plan,
         done: Vec::new(),

@@ -6,33 +6,55 @@ use super::{Failure, Session};
 use crate::execute::operation::store::Listed;
 use crate::execute::operation::{lease, store};
 use crate::helm::meta::RecordMeta;
+use crate::journal::State;
 use crate::words::age;
 
-/// Refuses where somebody is at work on a release, or was and has not come to an end. Answers the operations that stand in
-/// the way and are to be taken over. `metas` are a release's records, newest first.
+/// What stands in the way of an operation, and may be taken over.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// Operations that were begun and not ended.
+    pub operations: Vec<Listed>,
+    /// Whether whoever holds the lock has come to an end and not given it back.
+    pub lock_is_left: bool,
+}
+
+/// Refuses where somebody is at work on a release, or was and has not come to an end. Answers what is to be taken over.
+/// `metas` are a release's records, newest first.
 pub async fn check(
     session: &Session,
     release: &str,
     metas: &[RecordMeta],
     take_over: bool,
-) -> Result<Vec<Listed>, Failure> {
+) -> Result<Standing, Failure> {
     let context = &session.context;
     let (client, namespace) = (&context.bare, context.namespace.as_str());
     let name = lease::name(Some(release), "");
     let look = async { if take_over { Ok(None) } else { lease::look(client, namespace, &name).await } };
     let (holder, journals) = futures::join!(look, store::list(client, Some(namespace), Some(release)));
+    let journals = journals.unwrap_or_default();
+    let is_over = |operation: &str| {
+        journals.iter().any(|listed| listed.operation == operation && !listed.state.blocks())
+    };
     // Where these may not be read, the records have to do; the lock itself is taken, or missed, before the first write.
-    if let Ok(Some(holder)) = holder {
+    let holder = holder.unwrap_or_default();
+    let lock_is_left = holder.as_ref().is_some_and(|holder| is_over(&holder.operation));
+    if let Some(holder) = holder.filter(|_| !lock_is_left) {
         let message = format!("release {release}: {}; nothing was changed", holder.describe(context.now()));
         return Err(Failure::locked(message).hinted(TAKE_OVER));
     }
-    let blocking: Vec<Listed> =
-        journals.unwrap_or_default().into_iter().filter(|listed| listed.state.blocks()).collect();
+    // One whose record is closed came to its end, whether or not it could still write that down.
+    let is_closed = |listed: &Listed| {
+        let own = metas.iter().find(|meta| meta.operation.as_deref() == Some(listed.operation.as_str()));
+        listed.state == State::Open && own.is_some_and(|own| !own.status.is_pending())
+    };
+    let (closed, blocking): (Vec<Listed>, Vec<Listed>) =
+        journals.into_iter().filter(|listed| listed.state.blocks()).partition(is_closed);
     if let Some(left) = blocking.first().filter(|_| !take_over) {
         return Err(unfinished(session, release, left));
     }
     pending(metas, take_over)?;
-    Ok(blocking)
+    let operations = blocking.into_iter().chain(closed).collect();
+    Ok(Standing { operations, lock_is_left })
 }
 
 fn unfinished(session: &Session, release: &str, left: &Listed) -> Failure {

@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use k8s_openapi::api::core::v1::ObjectReference;
 
+use super::lock::Standing;
 use super::{Conclusion, Failure, Session};
 use crate::execute::operation::store::Listed;
 use crate::execute::operation::{self as execute, Operation, OperationError, Start, lease, store};
@@ -68,23 +69,30 @@ fn failure(session: &Session, error: OperationError) -> Failure {
 /// What to do about a lock whose holder does nothing any more.
 pub const TAKE_OVER: &str = "if nobody is at work there any more, run the same command with --take-over";
 
-/// Begins an operation. Those in `blocking` stood in its way and are taken over.
+/// Marks operations as left behind, because another one takes their release over.
+pub async fn abandon(session: &Session, operations: &[Listed]) {
+    for left in operations {
+        if let Err(error) = store::abandon(&session.context.bare, left).await {
+            let operation = &left.operation;
+            session.context.warn(format!("operation {operation} could not be marked as taken over: {error}"));
+        }
+    }
+}
+
+/// Begins an operation, and takes over what stood in its way.
 pub async fn begin(
     session: &Session,
     head: &Head,
     restore: &[Restore],
-    blocking: &[Listed],
+    standing: &Standing,
     take_over: bool,
 ) -> Result<Operation, Failure> {
     let context = &session.context;
+    let take_over = take_over || standing.lock_is_left;
     let operation = Operation::begin(context, &start(session, take_over), head, restore)
         .await
         .map_err(|error| failure(session, error))?;
-    for left in blocking {
-        if let Err(error) = store::abandon(&context.bare, left).await {
-            context.warn(format!("operation {} could not be marked as taken over: {error}", left.operation));
-        }
-    }
+    abandon(session, &standing.operations).await;
     Ok(operation)
 }
 

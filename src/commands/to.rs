@@ -39,7 +39,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     session.start(wish.release(), &wish.target());
     session.protect(&arguments.protection, arguments.dry_run).await?;
     let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;
-    let blocking =
+    let standing =
         lock::check(session, &look.plan.release, &look.snapshot.metas, arguments.take_over).await?;
     let report = Report { look: &look };
     if arguments.dry_run != DryRun::None {
@@ -80,7 +80,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         Work::Rollback(Box::new(work)),
     );
     let restore = restore_documents(&look);
-    let operation = operation::begin(session, &head, &restore, &blocking, arguments.take_over).await?;
+    let operation = operation::begin(session, &head, &restore, &standing, arguments.take_over).await?;
     let run = Run {
         options: &options,
         history_max: arguments.history_max,

@@ -183,6 +183,13 @@ fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: u
             assert_eq!(now.iter().collect::<Vec<_>>(), recorded, "{when}, undone: records\n{abort}");
         }
 
+        if !had_journal && everything(&test) == wanted {
+            // Only notes were left to write: there is nothing to go on with either.
+            test.run(&["resume", "--yes", "--take-over"]).expect(2);
+            points += 1;
+            continue;
+        }
+
         // A lock without a journal expires after a while; who does not want to wait says so.
         let again = if had_journal { arguments.to_vec() } else { [arguments, &["--take-over"]].concat() };
         let Some(killed) = killer.kill(&test, &again, at) else { continue };
