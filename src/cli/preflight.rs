@@ -7,7 +7,7 @@ use super::parse::{self, ContainerSelector, ImageOverride, ReplicaOverride};
 
 /// Run the checks of a rollback alone, and print the rights that it needs
 ///
-/// Without --tag, --digest, --image or --to-revision these are the checks of `to` RELEASE [REVISION], with one of them
+/// Without --tag, --digest, --image or --to-revision these are the checks of `to`, with one of them
 /// those of `emergency`. Nothing is changed. Exit code 0 means that no check fails, 3 that one does.
 #[derive(Debug, Clone, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]

@@ -30,9 +30,6 @@ use store::{Store, StoreError};
 pub use local::folder as local_folder;
 pub use workload_events::{record_reference, tell};
 
-/// How many finished operations of a release keep their journal.
-pub const KEPT: usize = 10;
-
 /// Whether an answer may be another one when the same is sent again.
 fn is_transient(error: &kube::Error) -> bool {
     match error {

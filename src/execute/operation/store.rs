@@ -165,7 +165,7 @@ impl Store {
 
     /// Adds lines; in the end they are there, or an error says why not.
     pub async fn append(&mut self, lines: &str) -> Result<(), StoreError> {
-        self.write(lines, None).await
+        self.write(lines).await
     }
 
     /// Adds lines and says where the operation stands.
@@ -176,11 +176,11 @@ impl Store {
         outcome: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.write(lines, None).await?;
+        self.write(lines).await?;
         self.set_state(state, Some((outcome, now))).await
     }
 
-    async fn write(&mut self, lines: &str, _state: Option<State>) -> Result<(), StoreError> {
+    async fn write(&mut self, lines: &str) -> Result<(), StoreError> {
         if lines.is_empty() {
             return Ok(());
         }
