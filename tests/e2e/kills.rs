@@ -223,10 +223,10 @@ fn step(short: usize) -> usize {
 #[test]
 fn an_emergency_can_be_gone_on_with_and_undone_from_every_write() {
     let arguments = ["emergency", "--tag", "good-2", "--strategy", "stop-first", "--yes", "-o", "json"];
-    matrix(Helm::Four, "emergency", &arguments, 1, step(9));
+    matrix(Helm::Four, "emergency", &arguments, 1, step(13));
 }
 
 #[test]
 fn a_rollback_can_be_gone_on_with_and_undone_from_every_write() {
-    matrix(Helm::Four, "to", &["to", "--tag", "good-2", "--yes", "-o", "json"], 1, step(9));
+    matrix(Helm::Four, "to", &["to", "--tag", "good-2", "--yes", "-o", "json"], 1, step(13));
 }

@@ -2,6 +2,8 @@
 //! head. What `abort` needs of Secrets' values lies in `kubectl-rollback.OPERATION.restore.N`.
 
 mod listing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -196,10 +198,28 @@ impl Store {
                 data: Some([("entries".to_owned(), ByteString(lines.as_bytes().to_vec()))].into()),
                 ..Secret::default()
             };
-            self.version = create(&self.api, &self.operation, &secret).await?;
+            let arrived = match create(&self.api, &self.operation, &secret).await {
+                Ok(version) => {
+                    self.version = version;
+                    lines.to_owned()
+                }
+                // An earlier attempt may have arrived with fewer lines.
+                Err(StoreError::Contested(operation)) => {
+                    let name = object_name(&self.operation, piece);
+                    let found = again(|| self.api.get(&name)).await?;
+                    let text = entries(&found);
+                    if !lines.starts_with(&text) {
+                        return Err(StoreError::Contested(operation));
+                    }
+                    self.version = found.metadata.resource_version.unwrap_or_default();
+                    text
+                }
+                Err(error) => return Err(error),
+            };
             self.piece = piece;
-            lines.clone_into(&mut self.text);
-            return Ok(());
+            let rest = lines[arrived.len()..].to_owned();
+            self.text = arrived;
+            return Box::pin(self.write(&rest)).await;
         }
         let text = format!("{}{lines}", self.text);
         let name = object_name(&self.operation, self.piece);
@@ -221,14 +241,14 @@ impl Store {
                         tokio::time::sleep(pause(attempt)).await;
                         continue;
                     };
-                    let found = stored.data.as_ref().and_then(|data| data.get("entries"));
-                    let found = found.map(|bytes| bytes.0.as_slice()).unwrap_or_default();
+                    let found = entries(&stored);
                     self.version = stored.metadata.resource_version.unwrap_or_default();
-                    if found == text.as_bytes() {
+                    if found == text {
                         self.text = text;
                         return Ok(());
                     }
-                    if found != self.text.as_bytes() {
+                    // An earlier attempt, of which no answer came, may have arrived with fewer lines.
+                    if !(found.starts_with(&self.text) && text.starts_with(&found)) {
                         return Err(StoreError::Contested(self.operation.clone()));
                     }
                 }
@@ -265,6 +285,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The lines that a piece holds.
+fn entries(secret: &Secret) -> String {
+    let data = secret.data.as_ref().and_then(|data| data.get("entries"));
+    data.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned()).unwrap_or_default()
 }
 
 /// Repeats something that may be done twice while the API server does not answer as it should.
