@@ -125,15 +125,17 @@ fn list(cluster: &Cluster, path: &str) -> Vec<Value> {
     items
 }
 
-/// Whether an object could come from a chart: not from the cluster, a controller or Helm's storage.
+/// Whether an object could come from a chart: not from the cluster, a controller, Helm's storage, or our lock and journal.
 fn is_of_a_release(object: &Value) -> bool {
     let is_record = object["type"] == "helm.sh/release.v1" || object["metadata"]["labels"]["owner"] == "helm";
+    let is_of_an_operation = name(object).starts_with("kubectl-rollback.")
+        && object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kubectl-rollback";
     let is_derived = object["metadata"]["ownerReferences"].is_array();
     let is_of_the_cluster = matches!(
         (text(&object["kind"]), name(object)),
         ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default")
     );
-    !is_record && !is_derived && !is_of_the_cluster
+    !is_record && !is_of_an_operation && !is_derived && !is_of_the_cluster
 }
 
 /// An object without what differs between two sides that were treated alike, and with lists as maps where they are
