@@ -76,9 +76,11 @@ fn a_report_is_printed_or_written_to_a_file() {
     assert_eq!(written.stdout, format!("report of operation d177 written to {path}\n"), "{written}");
     let page = fs::read_to_string(&path).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"), "{page}");
-    let nowhere = against(&api, &["report", "--file", "/nonexistent/report.md"]);
+    // Below a file there is no folder, whoever asks.
+    let below = format!("{path}/report.md");
+    let nowhere = against(&api, &["report", "--file", &below]);
     assert_eq!(nowhere.code, 1, "{nowhere}");
-    assert!(nowhere.stderr.contains("cannot write /nonexistent/report.md"), "{nowhere}");
+    assert!(nowhere.stderr.contains(&format!("cannot write {below}")), "{nowhere}");
     assert!(api.seen.writes.lock().unwrap().is_empty(), "a report writes nothing to the cluster");
 }
 
