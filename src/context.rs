@@ -94,17 +94,20 @@ impl Deadline {
     }
 }
 
+/// A number by chance: for names and pauses, not for secrets.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
 /// Four hexadecimal digits that name an operation within a release's history.
 pub fn new_operation_id() -> String {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let random = RandomState::new().build_hasher().finish();
-    format!("{:04x}", random & 0xffff)
+    format!("{:04x}", random() & 0xffff)
 }
 
 /// Digits that tell this process from every other that works on the same operation.
 pub fn new_process_id() -> String {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    format!("{:012x}", RandomState::new().build_hasher().finish() & 0xffff_ffff_ffff)
+    format!("{:012x}", random() & 0xffff_ffff_ffff)
 }
 
 /// Who runs this, for records: `user@host` from the environment.

@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::look::Look;
 use super::operation::{self, find};
 use super::verify::Restored;
-use super::{Conclusion, Failure, Session, to};
+use super::{Conclusion, Failure, Session, to, verify};
 use crate::cli::{ResumeArgs, WorkloadSelector};
 use crate::discover::rollback::{self, Wanted};
 use crate::discover::{self, Scope, Snapshot};
@@ -149,16 +149,7 @@ fn scope_of(head: &Head, work: &EmergencyWork) -> Scope {
 
 async fn read(session: &Session, head: &Head, work: &EmergencyWork) -> Result<Snapshot, Failure> {
     let scope = scope_of(head, work);
-    phase(&session.context, Phase::Discover, "reading the cluster", async {
-        let answer = Box::pin(discover::run(&session.context, &scope, session.driver)).await;
-        let (status, message) = match &answer {
-            Ok(snapshot) => (StageStatus::Done, counted(snapshot.workloads.len(), "workload")),
-            Err(error) => (StageStatus::Failed, error.to_string()),
-        };
-        (answer, status, message)
-    })
-    .await
-    .map_err(Failure::from)
+    Box::pin(verify::read(session, discover::run(&session.context, &scope, session.driver))).await
 }
 
 async fn to_revision(

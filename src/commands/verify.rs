@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{Conclusion, Failure, Session, choose};
 use crate::cli::VerifyArgs;
-use crate::discover::{self, Scope, Snapshot};
+use crate::discover::{self, DiscoverError, Scope, Snapshot};
 use crate::event::{FindingStatus, Phase, StageStatus, Verification};
 use crate::execute::phase;
 use crate::outcome::{ExitCode, Outcome};
@@ -58,9 +58,16 @@ pub async fn run(session: &Session, arguments: &VerifyArgs) -> Result<Conclusion
 }
 
 async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
-    let context = &session.context;
-    phase(context, Phase::Discover, "reading the cluster", async {
-        let answer = Box::pin(discover::glance(context, scope, session.driver)).await;
+    Box::pin(read(session, discover::glance(&session.context, scope, session.driver))).await
+}
+
+/// Reads the cluster, as the phase of that name.
+pub(super) async fn read(
+    session: &Session,
+    discovery: impl Future<Output = Result<Snapshot, DiscoverError>>,
+) -> Result<Snapshot, Failure> {
+    phase(&session.context, Phase::Discover, "reading the cluster", async {
+        let answer = discovery.await;
         let (status, message) = match &answer {
             Ok(snapshot) => (StageStatus::Done, counted(snapshot.workloads.len(), "workload")),
             Err(error) => (StageStatus::Failed, error.to_string()),

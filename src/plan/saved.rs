@@ -105,3 +105,14 @@ impl<Request: DeserializeOwned, Plan: DeserializeOwned> Saved<Request, Plan> {
         serde_json::from_str(text).map_err(|source| SavedPlanError::Syntax { path, source })
     }
 }
+/// How a release's newest revision and its status have moved since a plan was saved, if they have.
+pub fn moved_release(saved: (u64, String), fresh: (u64, String)) -> Option<String> {
+    let ((before, was), (now, is)) = (saved, fresh);
+    if before != now {
+        Some(format!("the release is at revision {now}, the plan was made at {before}"))
+    } else if was != is {
+        Some(format!("revision {now} is {is} now; it was {was}"))
+    } else {
+        None
+    }
+}

@@ -1,9 +1,6 @@
 //! Asks the server for the exact field set of a manifest: a dry-run apply as a manager of its own, under a name of its
 //! own. On the live object the union of old and new fields would be validated, and refused.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-
 use futures::future::join_all;
 use kube::Client;
 use kube::core::{ApiResource, Status};
@@ -103,7 +100,7 @@ async fn ask(
 /// A name that nothing has, valid for every kind whose names are free.
 fn scratch_name() -> String {
     // The only source of randomness that the standard library has; two names in one call must differ too.
-    let number = RandomState::new().build_hasher().finish();
+    let number = crate::context::random();
     format!("rollback-probe-{number:016x}")
 }
 

@@ -48,9 +48,8 @@ fn pause(attempt: u32) -> Duration {
 
 /// A pause that doubles with each repetition, up to twice as long by chance.
 pub(crate) fn pause_of(first: Duration, repeated: u32) -> Duration {
-    use std::hash::{BuildHasher, Hasher, RandomState};
     let pause = first * (1 << repeated.min(8));
-    let random = RandomState::new().build_hasher().finish() % 1000;
+    let random = crate::context::random() % 1000;
     pause + pause * u32::try_from(random).unwrap_or(0) / 1000
 }
 

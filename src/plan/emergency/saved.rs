@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Request, Target};
 use crate::discover::{Scope, Snapshot};
-use crate::plan::saved::Saved;
+use crate::plan::saved::{Saved, moved_release as newest_moved};
 use crate::plan::strategy::{Strategy, Wish};
 use crate::plan::{Plan, PlannedRelease, WorkloadPlan};
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -127,24 +127,17 @@ fn moved_release(saved: Option<&PlannedRelease>, fresh: Option<&PlannedRelease>)
             return vec![format!("release {} can be read now, the plan was made without it", fresh.name)];
         }
     };
-    let mut moves = Vec::new();
-    if saved.current_revision != fresh.current_revision {
-        moves.push(format!(
-            "the release is at revision {}, the plan was made at {}",
-            fresh.current_revision, saved.current_revision
-        ));
-    } else if saved.current_status != fresh.current_status {
-        moves.push(format!(
-            "revision {} is {} now; it was {}",
-            fresh.current_revision, fresh.current_status, saved.current_status
-        ));
-    } else if saved.base_revision != fresh.base_revision {
-        moves.push(format!(
-            "the new record would be made from revision {}, no longer from {}",
-            fresh.base_revision, saved.base_revision
-        ));
-    }
-    moves
+    let newest = |release: &PlannedRelease| (release.current_revision, release.current_status.clone());
+    let moved = newest_moved(newest(saved), newest(fresh));
+    let moved = moved.or_else(|| {
+        (saved.base_revision != fresh.base_revision).then(|| {
+            format!(
+                "the new record would be made from revision {}, no longer from {}",
+                fresh.base_revision, saved.base_revision
+            )
+        })
+    });
+    moved.into_iter().collect()
 }
 
 /// How a workload has moved, as the end of a sentence.

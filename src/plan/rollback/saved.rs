@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::objects::ObjectKey;
 use super::{ObjectStep, Request, RollbackPlan};
-use crate::plan::saved::Saved;
+use crate::plan::saved::{Saved, moved_release};
 
 /// The command that carries such a plan out.
 pub const PROCEDURE: &str = "to";
@@ -15,18 +15,8 @@ pub type SavedPlan = Saved<Request, RollbackPlan>;
 /// How the cluster has moved since a plan was saved, one sentence each; none where the plan still holds. `fresh` is the
 /// same request planned now.
 pub fn moved(saved: &RollbackPlan, fresh: &RollbackPlan) -> Vec<String> {
-    let mut moves = Vec::new();
-    if saved.current_revision != fresh.current_revision {
-        moves.push(format!(
-            "the release is at revision {}, the plan was made at {}",
-            fresh.current_revision, saved.current_revision
-        ));
-    } else if saved.current_status != fresh.current_status {
-        moves.push(format!(
-            "revision {} is {} now; it was {}",
-            fresh.current_revision, fresh.current_status, saved.current_status
-        ));
-    }
+    let newest = |plan: &RollbackPlan| (plan.current_revision, plan.current_status.clone());
+    let mut moves: Vec<String> = moved_release(newest(saved), newest(fresh)).into_iter().collect();
     if saved.hooks != fresh.hooks {
         moves.push("the hooks that would run are others".to_owned());
     }

@@ -3,7 +3,6 @@
 //! saying so ends it.
 
 use std::fmt::Debug;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -260,7 +259,7 @@ impl Pause {
     fn next(&mut self) -> Duration {
         let pause = self.0;
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        let random = RandomState::new().build_hasher().finish() % 500;
+        let random = crate::context::random() % 500;
         let percent = u32::try_from(750 + random).unwrap_or(1000);
         pause * percent / 1000
     }
