@@ -1,5 +1,6 @@
 //! Ports that are not HTTP: a connection through a port-forward to one ready pod of a Service.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -14,6 +15,7 @@ use super::http::{find_service, short};
 use super::services::container_port;
 use crate::config::{PortName, RedisCheck, TcpCheck, secret};
 use crate::context::Context;
+use crate::event::FindingStatus;
 
 /// How long a connection must hold to count: the kubelet reports within it that nobody listens.
 const HOLD: Duration = Duration::from_secs(1);
@@ -22,31 +24,16 @@ const LONGEST_LINE: usize = 1024;
 
 /// Connects.
 pub async fn tcp(context: &Context, check: &TcpCheck) -> Answer {
-    let place = match find(context, &check.service, check.port.as_ref()).await {
-        Ok(place) => place,
-        Err(answer) => return answer,
-    };
-    let mut forward = match place.connect(context).await {
-        Ok(forward) => forward,
-        Err(answer) => return answer,
-    };
-    let (Some(mut stream), Some(error)) = (forward.take_stream(place.port), forward.take_error(place.port))
-    else {
-        return Answer::fail("the port-forward has no stream");
-    };
-    let mut byte = [0];
-    let answer = tokio::select! {
-        Some(why) = error => Answer::fail(format!("nobody listens: {}", short(&why))),
-        read = stream.read(&mut byte) => match read {
-            // A server that greets.
-            Ok(1..) => Answer::pass(place.said()),
-            Ok(0) => Answer::fail(format!("{} closes the connection", place.said())),
-            Err(why) => Answer::fail(format!("the connection breaks: {why}")),
-        },
-        () = tokio::time::sleep(HOLD) => Answer::pass(place.said()),
-    };
-    forward.abort();
-    answer
+    through(context, &check.service, check.port.as_ref(), async |stream, place| {
+        let mut byte = [0];
+        match timeout(HOLD, stream.read(&mut byte)).await {
+            // One that waits for us to speak, or a server that greets.
+            Err(_) | Ok(Ok(1..)) => Answer::pass(place),
+            Ok(Ok(0)) => Answer::fail(format!("{place} closes the connection")),
+            Ok(Err(why)) => Answer::fail(format!("the connection breaks: {why}")),
+        }
+    })
+    .await
 }
 
 /// Says PING.
@@ -58,7 +45,25 @@ pub async fn redis(context: &Context, check: &RedisCheck) -> Answer {
         },
         None => None,
     };
-    let place = match find(context, &check.service, check.port.as_ref()).await {
+    let password = password.as_ref().map(ExposeSecret::expose_secret);
+    through(context, &check.service, check.port.as_ref(), async |stream, place| {
+        match ping(stream, password).await {
+            Ok(()) => Answer::pass(format!("PONG from {place}")),
+            Err(why) => Answer::fail(why),
+        }
+    })
+    .await
+}
+
+/// Opens a connection to a ready pod behind a Service and puts a question through it. A kubelet that finds nobody on the
+/// port says so and closes the connection, and the two arrive in any order: its word stands above what the question met.
+async fn through(
+    context: &Context,
+    service: &str,
+    port: Option<&PortName>,
+    question: impl AsyncFnOnce(&mut (dyn Stream + '_), String) -> Answer,
+) -> Answer {
+    let place = match find(context, service, port).await {
         Ok(place) => place,
         Err(answer) => return answer,
     };
@@ -70,22 +75,30 @@ pub async fn redis(context: &Context, check: &RedisCheck) -> Answer {
     else {
         return Answer::fail("the port-forward has no stream");
     };
-    let password = password.as_ref().map(ExposeSecret::expose_secret);
+    let mut error = pin!(error);
+    let nobody = |why: String| Answer::fail(format!("nobody listens: {}", short(&why)));
     let answer = tokio::select! {
         biased;
-        Some(why) = error => Answer::fail(format!("nobody listens: {}", short(&why))),
-        answer = ping(&mut stream, password) => match answer {
-            Ok(()) => Answer::pass(format!("PONG from {}", place.said())),
-            Err(why) => Answer::fail(why),
+        Some(why) = &mut error => nobody(why),
+        answer = question(&mut stream, place.said()) => match answer.status {
+            FindingStatus::Pass => answer,
+            _ => match timeout(HOLD, &mut error).await {
+                Ok(Some(why)) => nobody(why),
+                _ => answer,
+            },
         },
     };
     forward.abort();
     answer
 }
 
+/// Both directions of a connection.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// Speaks Redis' protocol: AUTH where there is a password, then PING.
 async fn ping(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
     password: Option<&str>,
 ) -> Result<(), String> {
     if let Some(password) = password {
@@ -101,7 +114,7 @@ async fn ping(
     }
 }
 
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), words: &[&str]) -> Result<String, String> {
+async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized), words: &[&str]) -> Result<String, String> {
     use std::fmt::Write;
     let mut request = format!("*{}\r\n", words.len());
     for word in words {

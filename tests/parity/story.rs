@@ -20,6 +20,8 @@ pub struct Rollback {
     pub ours: Vec<&'static str>,
     /// Whether both wait for readiness.
     pub waits: bool,
+    /// Whether whole objects take the place of what is there.
+    pub replaces: bool,
 }
 
 impl Rollback {
@@ -51,6 +53,7 @@ impl Rollback {
     pub fn replacing(mut self) -> Self {
         self.helm.push("--force");
         self.ours.push("--force-replace");
+        self.replaces = true;
         self
     }
 
@@ -131,16 +134,23 @@ pub fn tell(
     let contender = Contender::chosen();
     let judge = Mode::named(mode);
     test.cluster.environment.extend(environment.iter().copied());
+    let build = |name: &str| {
+        let side = Side::create(&test.cluster, name, judge);
+        state(&side);
+        if rollback.replaces {
+            // Helm replaces the version that it has read: a controller that writes the status in between makes it fail.
+            side.cluster.settled_versions();
+        }
+        side
+    };
     let (helm, ours) = both(
         || {
-            let side = Side::create(&test.cluster, "helm", judge);
-            state(&side);
+            let side = build("helm");
             let output = Contender::Helm.roll_back(&side, rollback);
             (side, output)
         },
         || {
-            let side = Side::create(&test.cluster, "ours", judge);
-            state(&side);
+            let side = build("ours");
             let output = contender.roll_back(&side, rollback);
             (side, output)
         },
