@@ -38,7 +38,7 @@ pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion,
     }
     let own = session.of_operation(&head);
     own.start(head.release.as_deref(), "what was there before");
-    operation::not_held(&own, &head, arguments.take_over).await?;
+    let takeable = operation::not_held(&own, &head, arguments.take_over).await?;
     let restore = own
         .unless_interrupted(async {
             let read = store::open_restore(&own.context.bare, namespace, id).await;
@@ -56,7 +56,7 @@ pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion,
     ));
     let word = head.release.as_deref().unwrap_or("yes");
     own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
-    let (operation, journal) = operation::take_up(&own, opened, State::Aborting, arguments.take_over).await?;
+    let (operation, journal) = operation::take_up(&own, opened, State::Aborting, &takeable).await?;
     let answer = Box::pin(put_back(&own, &journal, &restore)).await;
     operation::conclude(&own, operation, answer, State::Aborted).await
 }

@@ -36,7 +36,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
             let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
             lock::check(session, name, metas, arguments.take_over).await?
         }
-        None => lock::Standing::default(),
+        None => lock::Standing::without_release(arguments.take_over),
     };
     let asks_the_server = arguments.dry_run != DryRun::Client;
     let survey = Box::pin(survey::weigh(session, assignment, snapshot, asks_the_server)).await?;
@@ -78,7 +78,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     let work = Work::Emergency(Box::new(work));
     let head = operation::head(session, snapshot.release_name.as_deref(), &plan.target, metas, work);
     let restore = restore_documents(plan, snapshot);
-    let operation = operation::begin(session, &head, &restore, &standing, arguments.take_over).await?;
+    let operation = operation::begin(session, &head, &restore, &standing).await?;
     let run = Run {
         remaining: plan,
         done: Vec::new(),

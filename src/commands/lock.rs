@@ -3,6 +3,7 @@
 
 use super::operation::TAKE_OVER;
 use super::{Failure, Session};
+use crate::execute::operation::lease::{Found, Takeable};
 use crate::execute::operation::store::Listed;
 use crate::execute::operation::{lease, store};
 use crate::helm::meta::RecordMeta;
@@ -14,8 +15,16 @@ use crate::words::age;
 pub struct Standing {
     /// Operations that were begun and not ended.
     pub operations: Vec<Listed>,
-    /// Whether whoever holds the lock has come to an end and not given it back.
-    pub lock_is_left: bool,
+    /// Whose lock may be taken.
+    pub takeable: Takeable,
+}
+
+impl Standing {
+    /// Of workloads without a release, where each operation has a lock of its own.
+    pub fn without_release(take_over: bool) -> Self {
+        let takeable = if take_over { Takeable::Any } else { Takeable::Lifeless };
+        Self { operations: Vec::new(), takeable }
+    }
 }
 
 /// Refuses where somebody is at work on a release, or was and has not come to an end. Answers what is to be taken over.
@@ -29,19 +38,26 @@ pub async fn check(
     let context = &session.context;
     let (client, namespace) = (&context.bare, context.namespace.as_str());
     let name = lease::name(Some(release), "");
-    let look = async { if take_over { Ok(None) } else { lease::look(client, namespace, &name).await } };
-    let (holder, journals) = futures::join!(look, store::list(client, Some(namespace), Some(release)));
+    let look =
+        async { if take_over { Ok(Found::Free) } else { lease::look(client, namespace, &name).await } };
+    let (found, journals) = futures::join!(look, store::list(client, Some(namespace), Some(release)));
     let journals = journals.unwrap_or_default();
     let is_over = |operation: &str| {
         journals.iter().any(|listed| listed.operation == operation && !listed.state.blocks())
     };
     // Where these may not be read, the records have to do; the lock itself is taken, or missed, before the first write.
-    let holder = holder.unwrap_or_default();
-    let lock_is_left = holder.as_ref().is_some_and(|holder| is_over(&holder.operation));
-    if let Some(holder) = holder.filter(|_| !lock_is_left) {
-        let message = format!("release {release}: {}; nothing was changed", holder.describe(context.now()));
-        return Err(Failure::locked(message).hinted(TAKE_OVER));
-    }
+    let takeable = match found.unwrap_or(Found::Free) {
+        _ if take_over => Takeable::Any,
+        Found::Free => Takeable::Lifeless,
+        Found::Lifeless(version) => Takeable::Watched(version),
+        // Whoever holds it has come to an end and not given it back.
+        Found::Held(holder) if is_over(&holder.operation) => Takeable::Any,
+        Found::Held(holder) => {
+            let message =
+                format!("release {release}: {}; nothing was changed", holder.describe(context.now()));
+            return Err(Failure::locked(message).hinted(TAKE_OVER));
+        }
+    };
     // One whose record is closed came to its end, whether or not it could still write that down.
     let is_closed = |listed: &Listed| {
         let own = metas.iter().find(|meta| meta.operation.as_deref() == Some(listed.operation.as_str()));
@@ -54,7 +70,7 @@ pub async fn check(
     }
     pending(metas, take_over)?;
     let operations = blocking.into_iter().chain(closed).collect();
-    Ok(Standing { operations, lock_is_left })
+    Ok(Standing { operations, takeable })
 }
 
 fn unfinished(session: &Session, release: &str, left: &Listed) -> Failure {

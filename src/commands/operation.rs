@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::lock::Standing;
 use super::{Conclusion, Failure, Session};
+use crate::execute::operation::lease::{Found, Takeable};
 use crate::execute::operation::store::Listed;
 use crate::execute::operation::{self as execute, Operation, OperationError, Start, lease, store};
 use crate::helm::meta::RecordMeta;
@@ -46,11 +47,11 @@ pub fn record_reference(session: &Session, release: &str, revision: u64) -> Obje
     execute::record_reference(session.driver, &session.context, release, revision)
 }
 
-fn start(session: &Session, take_over: bool) -> Start<'_> {
+fn start<'a>(session: &'a Session, takeable: &'a Takeable) -> Start<'a> {
     Start {
         bare: &session.context.bare,
         command: &session.invocation,
-        take_over,
+        takeable,
         local: session.local_folder.clone(),
     }
 }
@@ -85,11 +86,9 @@ pub async fn begin(
     head: &Head,
     restore: &[Restore],
     standing: &Standing,
-    take_over: bool,
 ) -> Result<Operation, Failure> {
     let context = &session.context;
-    let take_over = take_over || standing.lock_is_left;
-    let operation = Operation::begin(context, &start(session, take_over), head, restore)
+    let operation = Operation::begin(context, &start(session, &standing.takeable), head, restore)
         .await
         .map_err(|error| failure(session, error))?;
     abandon(session, &standing.operations).await;
@@ -163,20 +162,21 @@ fn unreadable(error: store::StoreError, list: &str) -> Failure {
     Failure::new(exit, outcome, anyhow!(error).context("nothing was changed")).hinted(list)
 }
 
-/// Refuses where a process is at work on the operation or its release.
-pub async fn not_held(session: &Session, head: &Head, take_over: bool) -> Result<(), Failure> {
+/// Refuses where a process is at work on the operation or its release. Answers whose lock may be taken.
+pub async fn not_held(session: &Session, head: &Head, take_over: bool) -> Result<Takeable, Failure> {
     let context = &session.context;
     if take_over {
-        return Ok(());
+        return Ok(Takeable::Any);
     }
     let name = lease::name(head.release.as_deref(), &head.operation);
     match lease::look(&context.bare, &context.namespace, &name).await {
-        Ok(Some(holder)) => {
+        Ok(Found::Held(holder)) => {
             let text = format!("{}; nothing was changed", holder.describe(context.now()));
             Err(Failure::locked(text).hinted(TAKE_OVER))
         }
         // What cannot be looked at is found out when the lock is taken.
-        Ok(None) | Err(_) => Ok(()),
+        Ok(Found::Free) | Err(_) => Ok(Takeable::Lifeless),
+        Ok(Found::Lifeless(version)) => Ok(Takeable::Watched(version)),
     }
 }
 
@@ -185,10 +185,10 @@ pub async fn take_up(
     session: &Session,
     opened: store::Opened,
     state: State,
-    take_over: bool,
+    takeable: &Takeable,
 ) -> Result<(Operation, crate::journal::Journal), Failure> {
     let store::Opened { journal, store, .. } = opened;
-    let operation = Operation::take_up(&session.context, &start(session, take_over), &journal, store, state)
+    let operation = Operation::take_up(&session.context, &start(session, takeable), &journal, store, state)
         .await
         .map_err(|error| failure(session, error))?;
     Ok((operation, journal))

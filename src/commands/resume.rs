@@ -14,6 +14,7 @@ use crate::cli::{ResumeArgs, WorkloadSelector};
 use crate::discover::rollback::{self, Wanted};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{Phase, StageStatus};
+use crate::execute::operation::lease::Takeable;
 use crate::execute::operation::store::Opened;
 use crate::execute::{Swapped, phase};
 use crate::helm::storage::Storage;
@@ -32,11 +33,11 @@ pub async fn run(session: &Session, arguments: &ResumeArgs) -> Result<Conclusion
     }
     let own = session.of_operation(&head);
     own.start(head.release.as_deref(), &head.target);
-    operation::not_held(&own, &head, arguments.take_over).await?;
+    let takeable = operation::not_held(&own, &head, arguments.take_over).await?;
     nobody_came_after(&own, &head).await?;
     match head.work.clone() {
-        Work::Emergency(work) => Box::pin(emergency(&own, arguments, opened, &work)).await,
-        Work::Rollback(work) => Box::pin(to_revision(&own, arguments, opened, &work)).await,
+        Work::Emergency(work) => Box::pin(emergency(&own, &takeable, opened, &work)).await,
+        Work::Rollback(work) => Box::pin(to_revision(&own, &takeable, opened, &work)).await,
     }
 }
 
@@ -100,7 +101,7 @@ async fn confirm(session: &Session, head: &Head, what: &str) -> Result<(), Failu
 
 async fn emergency(
     session: &Session,
-    arguments: &ResumeArgs,
+    takeable: &Takeable,
     opened: Opened,
     work: &EmergencyWork,
 ) -> Result<Conclusion, Failure> {
@@ -115,7 +116,7 @@ async fn emergency(
         left.plan.workloads.len()
     );
     confirm(session, &head, &what).await?;
-    let (operation, _) = operation::take_up(session, opened, State::Open, arguments.take_over).await?;
+    let (operation, _) = operation::take_up(session, opened, State::Open, takeable).await?;
     let mut facts = Facts {
         plan: &work.plan,
         snapshot: &snapshot,
@@ -154,7 +155,7 @@ async fn read(session: &Session, head: &Head, work: &EmergencyWork) -> Result<Sn
 
 async fn to_revision(
     session: &Session,
-    arguments: &ResumeArgs,
+    takeable: &Takeable,
     opened: Opened,
     work: &RollbackWork,
 ) -> Result<Conclusion, Failure> {
@@ -184,7 +185,7 @@ async fn to_revision(
     let milestones: BTreeSet<String> = opened.journal.milestones();
     let what = format!("{} sent so far", counted(opened.journal.writes(), "write"));
     confirm(session, &head, &what).await?;
-    let (operation, _) = operation::take_up(session, opened, State::Open, arguments.take_over).await?;
+    let (operation, _) = operation::take_up(session, opened, State::Open, takeable).await?;
     let look = Look {
         snapshot,
         plan: plan.clone(),

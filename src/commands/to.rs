@@ -80,7 +80,7 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         Work::Rollback(Box::new(work)),
     );
     let restore = restore_documents(&look);
-    let operation = operation::begin(session, &head, &restore, &standing, arguments.take_over).await?;
+    let operation = operation::begin(session, &head, &restore, &standing).await?;
     let run = Run {
         options: &options,
         history_max: arguments.history_max,

@@ -114,7 +114,10 @@ async fn ping(
     }
 }
 
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized), words: &[&str]) -> Result<String, String> {
+async fn ask(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin + ?Sized),
+    words: &[&str],
+) -> Result<String, String> {
     use std::fmt::Write;
     let mut request = format!("*{}\r\n", words.len());
     for word in words {

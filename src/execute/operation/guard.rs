@@ -198,3 +198,7 @@ fn refusal(operation: &str, why: &str) -> Response<Body> {
     *response.status_mut() = LOST;
     response
 }
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

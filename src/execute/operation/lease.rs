@@ -93,10 +93,10 @@ impl Holder {
         text
     }
 
-    /// Whether its last renewal is recent by our clock; a wrong clock can only make us wait and look.
+    /// Whether its last renewal is recent by our clock; a wrong clock, slow or fast, can only make us wait and look.
     fn is_fresh(&self, now: Timestamp) -> bool {
         self.renewed.is_some_and(|renewed| {
-            let age = now.duration_since(renewed);
+            let age = now.duration_since(renewed).abs();
             age < SignedDuration::try_from(DURATION).unwrap_or(SignedDuration::MAX)
         })
     }
@@ -152,13 +152,39 @@ fn api(client: &Client, namespace: &str) -> Api<LeaseObject> {
     Api::namespaced(client.clone(), namespace)
 }
 
-/// Who is at work on a release: `None` where nobody is. A lock that has not been renewed for long by our clock is watched
-/// until it is renewed or has expired.
-pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Option<Holder>, LeaseError> {
+/// What a look at a lock tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nobody holds it.
+    Free,
+    /// Somebody does.
+    Held(Holder),
+    /// It has not been renewed for as long as it holds, in this version of the object.
+    Lifeless(String),
+}
+
+/// Whose lock may be taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Takeable {
+    /// One whose holder gives no sign of life, which takes a while to see.
+    #[default]
+    Lifeless,
+    /// As well one that was watched for that long in this version of the object.
+    Watched(String),
+    /// Anybody's.
+    Any,
+}
+
+/// Who is at work on a release. A lock that has not been renewed for long by our clock is watched until it is renewed or
+/// has expired.
+pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Found, LeaseError> {
     let api = api(client, namespace);
-    let Some(lease) = api.get_opt(name).await.map_err(classify)? else { return Ok(None) };
-    let Some(holder) = Holder::read(&lease) else { return Ok(None) };
-    Ok(if is_alive(&api, name, &lease, &holder).await? { Some(holder) } else { None })
+    let Some(lease) = api.get_opt(name).await.map_err(classify)? else { return Ok(Found::Free) };
+    let Some(holder) = Holder::read(&lease) else { return Ok(Found::Free) };
+    if is_alive(&api, name, &lease, &holder).await? {
+        return Ok(Found::Held(holder));
+    }
+    Ok(Found::Lifeless(lease.metadata.resource_version.unwrap_or_default()))
 }
 
 /// Whether the holder of a lock is alive: renewed lately, or renewed while we look.
@@ -184,13 +210,13 @@ async fn is_alive(
     Ok(false)
 }
 
-/// Takes the lock. Somebody else's is taken only when its holder gives no sign of life, or by `take_over`.
+/// Takes the lock, somebody else's only where it is `takeable`.
 pub async fn acquire(
     client: &Client,
     namespace: &str,
     name: &str,
     claim: &Claim,
-    take_over: bool,
+    takeable: &Takeable,
 ) -> Result<Lease, LeaseError> {
     let api = api(client, namespace);
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
@@ -199,11 +225,18 @@ pub async fn acquire(
         attempt += 1;
         let found = api.get_opt(name).await.map_err(classify)?;
         let holder = found.as_ref().and_then(Holder::read);
+        let is_takeable = match takeable {
+            Takeable::Lifeless => false,
+            Takeable::Watched(version) => {
+                found.as_ref().and_then(|lease| lease.metadata.resource_version.as_ref()) == Some(version)
+            }
+            Takeable::Any => true,
+        };
         let transitions = found.as_ref().and_then(|lease| lease.spec.as_ref()?.lease_transitions);
         let written = match (&found, holder) {
             (Some(lease), Some(holder))
                 if holder.identity != claim.identity
-                    && !take_over
+                    && !is_takeable
                     && is_alive(&api, name, lease, &holder).await? =>
             {
                 return Err(LeaseError::Held(Box::new(holder)));
@@ -256,6 +289,12 @@ fn wanted(name: &str, claim: &Claim, transitions: i32) -> LeaseObject {
 }
 
 impl Lease {
+    /// A lock that is held already.
+    #[cfg(test)]
+    pub(super) fn of(client: &Client, namespace: &str, name: &str, identity: &str) -> Self {
+        Self { api: api(client, namespace), name: name.to_owned(), identity: identity.to_owned() }
+    }
+
     /// Whoever holds it now, if that is not us.
     pub async fn taken_by(&self) -> Result<Option<Holder>, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
@@ -291,3 +330,7 @@ impl Lease {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;

@@ -23,7 +23,7 @@ use crate::journal::{Entry, Head, Journal, State};
 use crate::outcome::Outcome;
 use guard::Armed;
 use journal::JournalWriter;
-use lease::{Claim, Lease, LeaseError};
+use lease::{Claim, Lease, LeaseError, Takeable};
 use local::LocalCopy;
 use store::{Store, StoreError};
 
@@ -81,8 +81,8 @@ pub struct Start<'a> {
     pub bare: &'a Client,
     /// The command line, without credentials.
     pub command: &'a str,
-    /// `--take-over`.
-    pub take_over: bool,
+    /// Whose lock may be taken.
+    pub takeable: &'a Takeable,
     /// Where local copies are.
     pub local: Option<PathBuf>,
 }
@@ -242,7 +242,7 @@ async fn take_lock(
         command: start.command.to_owned(),
     };
     let name = lease::name(head.release.as_deref(), &head.operation);
-    match lease::acquire(start.bare, &head.namespace, &name, &claim, start.take_over).await {
+    match lease::acquire(start.bare, &head.namespace, &name, &claim, start.takeable).await {
         Ok(lease) => Ok(Some(lease)),
         Err(LeaseError::Held(holder)) => Err(OperationError::Held(holder)),
         Err(LeaseError::Forbidden(why)) => {

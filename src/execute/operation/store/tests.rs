@@ -23,20 +23,23 @@ fn conflict() -> Value {
     json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "Conflict", "message": "modified"})
 }
 
-fn store(client: &Client) -> Store {
-    Store {
-        api: api(client, "n"),
-        operation: "7f3a".to_owned(),
-        labels: BTreeMap::new(),
-        piece: 0,
-        text: "old\n".to_owned(),
-        version: "1".to_owned(),
-    }
-}
-
 fn broken() -> Vec<Exchange> {
     let lost = || Exchange { method: Method::PATCH, path: PATH, status: None, answer: Value::Null };
     (0..ATTEMPTS).map(|_| lost()).collect()
+}
+
+impl Store {
+    /// The first Secret of a journal, as it was written and not touched since.
+    pub(in crate::execute::operation) fn of(client: &Client, namespace: &str, operation: &str) -> Self {
+        Self {
+            api: api(client, namespace),
+            operation: operation.to_owned(),
+            labels: BTreeMap::new(),
+            piece: 0,
+            text: "old\n".to_owned(),
+            version: "1".to_owned(),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,7 +51,7 @@ async fn lines_that_arrived_although_nobody_said_so_are_no_contest() {
         exchange(Method::PATCH, PATH, 200, metadata()),
     ]);
     let (context, script, _interrupter) = context(exchanges);
-    let mut store = store(&context.client);
+    let mut store = Store::of(&context.client, "n", "7f3a");
     assert!(store.append("a\n").await.is_err());
     store.append("a\nb\n").await.unwrap();
     assert_eq!((store.text.as_str(), store.version.as_str()), ("old\na\nb\n", "10"));
@@ -64,6 +67,6 @@ async fn somebody_elses_lines_are_one() {
         exchange(Method::PATCH, PATH, 409, conflict()),
         exchange(Method::GET, PATH, 200, stored("old\nof somebody else\n")),
     ]);
-    let error = store(&context.client).append("a\n").await.unwrap_err();
+    let error = Store::of(&context.client, "n", "7f3a").append("a\n").await.unwrap_err();
     assert!(matches!(error, StoreError::Contested(_)), "{error}");
 }
