@@ -41,6 +41,10 @@ pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion,
     let takeable = operation::not_held(&own, &head, arguments.take_over).await?;
     let restore = own
         .unless_interrupted(async {
+            if opened.journal.writes() == 0 {
+                // It was killed before its first write, maybe before all of that was there.
+                return Ok(Vec::new());
+            }
             let read = store::open_restore(&own.context.bare, namespace, id).await;
             read.map_err(|error| Failure::from(anyhow!(error).context("nothing was changed")))
         })

@@ -98,11 +98,18 @@ impl Operation {
         let lease = take_lock(context, start, head).await?;
         let run = run_entry(context, start);
         let text = crate::journal::codec::encode_entry(&run);
-        let (restored, store) = futures::join!(
-            store::save_restore(start.bare, head, restore),
-            Store::create(start.bare, head, text.clone())
-        );
-        let store = match restored.and(store) {
+        let begun = async {
+            // The journal first, by which the rest is found: killed in between, nothing lies about that nobody knows of.
+            let store = Store::create(start.bare, head, text.clone()).await?;
+            store::save_restore(start.bare, head, restore).await?;
+            Ok(store)
+        };
+        let begun = begun.await;
+        if let Err(StoreError::Api(_)) = &begun {
+            // What is there of it must not stand in the way of the next one.
+            let _ = store::delete(start.bare, &head.namespace, &head.operation).await;
+        }
+        let store = match begun {
             Ok(store) => Some(store),
             Err(error) if matches!(error, StoreError::Api(_)) && error.is_final() => {
                 context.warn(format!(
