@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that CI runs, from formatting to the end-to-end tests on a cluster.
 //!
-//! Test targets `tests/e2e` and `tests/parity` run on a simulated cluster, `tests/full` on one with a real kubelet;
+//! Test targets `tests/e2e`, `tests/parity` and `tests/restarts` run on a simulated cluster, `tests/full` on one with a real kubelet;
 //! every other target needs none. A stage that fails does not hide the later ones, except that nothing
 //! more is tried when the build itself is broken.
 
@@ -21,7 +21,7 @@ use crate::process::{self, cargo};
 use crate::{folders, screen, tools};
 
 /// Test targets whose tests need a cluster.
-const SIMULATED_TARGETS: [&str; 2] = ["e2e", "parity"];
+const SIMULATED_TARGETS: [&str; 3] = ["e2e", "parity", "restarts"];
 /// Test target whose tests need real containers.
 const FULL_TARGET: &str = "full";
 /// Tells tests where the pinned `helm3`, `helm4`, `kubectl` and krew are.
