@@ -1,5 +1,7 @@
 //! What every command that changes a release wraps its work in: the lock and the journal before, how it ended after.
 
+use std::collections::BTreeSet;
+
 use anyhow::anyhow;
 use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -112,8 +114,7 @@ pub async fn find(session: &Session, operation: Option<&str>) -> Result<store::O
     } else {
         let listed =
             store::list(client, Some(namespace), None).await.map_err(|error| unreadable(error, &list))?;
-        let unfinished: Vec<&Listed> = listed.iter().filter(|listed| listed.state.is_unfinished()).collect();
-        match unfinished.as_slice() {
+        match candidates(&listed).as_slice() {
             [] => {
                 let text =
                     format!("namespace {namespace} holds no unfinished operation; nothing was changed");
@@ -131,6 +132,14 @@ pub async fn find(session: &Session, operation: Option<&str>) -> Result<store::O
         }
     };
     store::open(client, namespace, &operation).await.map_err(|error| unreadable(error, &list))
+}
+
+/// The unfinished operations that can be meant without being named: of each release only its newest, since whatever
+/// failed before that has been left behind by it. `listed` is sorted, the newest first.
+fn candidates(listed: &[Listed]) -> Vec<&Listed> {
+    let mut seen = BTreeSet::new();
+    let newest = |one: &&Listed| one.release.as_ref().is_none_or(|release| seen.insert(release.clone()));
+    listed.iter().filter(newest).filter(|one| one.state.is_unfinished()).collect()
 }
 
 /// The operation that is meant: the one that was named, or the newest of the namespace or the release, ended or not.
@@ -244,4 +253,29 @@ pub async fn conclude(
 
 fn release_of(answer: &Result<Conclusion, Failure>) -> Option<String> {
     Some(answer.as_ref().ok()?.document.release.as_ref()?.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_operation_has_left_behind_is_not_meant() {
+        let listed = |operation: &str, release: &str, state| Listed {
+            operation: operation.to_owned(),
+            release: (!release.is_empty()).then(|| release.to_owned()),
+            state,
+            ..Listed::for_test()
+        };
+        let all = [
+            listed("7", "web", State::Open),
+            listed("6", "", State::Failed),
+            listed("5", "", State::Open),
+            listed("4", "web", State::Failed),
+            listed("3", "shop", State::Finished),
+            listed("2", "shop", State::Failed),
+        ];
+        let names: Vec<&str> = candidates(&all).iter().map(|one| one.operation.as_str()).collect();
+        assert_eq!(names, ["7", "6", "5"]);
+    }
 }
