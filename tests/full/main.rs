@@ -11,6 +11,7 @@ mod harness;
 mod diagnosis;
 mod interruption;
 mod restoration;
+mod runbook;
 mod stateful_set;
 mod verify;
 
