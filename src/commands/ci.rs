@@ -76,7 +76,13 @@ pub async fn run(session: &Session, arguments: &CiArgs, pipeline: &Pipeline) -> 
         judged(session, &name, &before).await?
     };
     if course.evidence.decide() == Decision::Check {
-        Box::pin(check(session, arguments, &name, &mut course)).await?;
+        let unknown = format!(
+            "kubectl rollback ci {name} -n {}   # judge the deploy once the API server answers",
+            session.context.namespace
+        );
+        Box::pin(check(session, arguments, &name, &mut course))
+            .await
+            .map_err(|failure| failure.hinted(unknown))?;
     }
     course.result.diagnosis = told::diagnoses(session);
     let decision = course.evidence.decide();
@@ -177,7 +183,12 @@ async fn deploy(
     })
     .await;
     let seconds = begin.elapsed().as_secs();
-    let after = after(session, name).await?;
+    let after = after(session, name).await.map_err(|failure| {
+        failure.hinted(format!(
+            "kubectl rollback ci {name} -n {}   # the deploy is over: judge it once the API server answers",
+            context.namespace
+        ))
+    })?;
     let (exit_code, signal) = match end {
         End::Code(code) => (Some(code), None),
         End::Signal(number) => (None, Some(number)),

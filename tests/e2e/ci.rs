@@ -236,6 +236,7 @@ fn what_has_no_way_back_is_left() {
         let line = pipeline.upgrade(&values("crash"), "--wait --timeout 60s");
         let run = pipeline.run(&test, &[], &line).expect(1);
         let result = run.json();
+        assert!(text(&result["deploy"]["stoppedEarly"]).contains("CrashLoop"), "{run}");
         assert!(text(&result["deploy"]["leftAlone"]).contains("nothing was deployed before"), "{run}");
         assert_eq!(result["requests"]["writes"], 0, "{run}");
         assert_eq!(helm.history(&test.cluster, "shop").len(), 1);

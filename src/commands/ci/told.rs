@@ -55,24 +55,43 @@ impl Told<'_> {
         printer.talk(&format!("{}{}: rolling back to {target}", self.failure_text(), self.name));
     }
 
+    /// What is wrong, with its reasons.
     fn failure_text(&self) -> String {
         let printer = self.session.printer();
+        let blocks = self.course.result.diagnosis.iter();
+        let blocks: String = blocks
+            .map(|found| ui::failure_block(printer, &found.object, std::slice::from_ref(&found.diagnosis)))
+            .collect();
+        blocks + &self.failure_lines()
+    }
+
+    /// What is wrong, in one line each.
+    fn failure_lines(&self) -> String {
+        let printer = self.session.printer();
         let mut text = String::new();
-        for found in &self.course.result.diagnosis {
-            text.push_str(&ui::failure_block(printer, &found.object, std::slice::from_ref(&found.diagnosis)));
-        }
         for failure in self.course.failures() {
             let _ = writeln!(text, "{} {}: {failure}", printer.bad("✘"), self.name);
         }
         text
     }
 
+    /// The same for the end, where the reasons were shown before unless nothing but the end is wanted.
+    fn text_at_the_end(&self) -> String {
+        if self.session.output.quiet { self.failure_text() } else { self.failure_lines() }
+    }
+
     /// Why it is rolled back, for Helm's history.
     pub fn reason(&self) -> String {
         let failure = self.course.failures().into_iter().next().unwrap_or_default();
-        match self.course.result.revision {
-            Some(revision) => format!("deploy of revision {revision} failed: {failure}"),
-            None => format!("deploy failed: {failure}"),
+        let revision = self
+            .course
+            .result
+            .revision
+            .map(|revision| format!(" of revision {revision}"))
+            .unwrap_or_default();
+        match failure.strip_prefix("the deploy ") {
+            Some(what) => format!("the deploy{revision} {what}"),
+            None => format!("the deploy{revision} failed: {failure}"),
         }
     }
 
@@ -159,7 +178,7 @@ impl Told<'_> {
         document.reason.clone_from(&self.session.output.reason);
         let mut deploy = self.deploy();
         let failures = deploy.failures.join("; ");
-        let mut text = self.failure_text();
+        let mut text = self.text_at_the_end();
         text.push_str(rollback.text.trim_end());
         if document.exit_code == ExitCode::Success.code() {
             deploy.rolled_back_to = document.release.as_ref().and_then(|release| release.to_revision);
@@ -187,7 +206,7 @@ impl Told<'_> {
         document.error = Some(format!("{failures}; it was not rolled back: {why}"));
         document.next.clone_from(&failure.next);
         let mark = self.session.printer().bad("✘");
-        let text = format!("{}{mark} {}: not rolled back: {why}", self.failure_text(), self.name);
+        let text = format!("{}{mark} {}: not rolled back: {why}", self.text_at_the_end(), self.name);
         self.conclude(document, text)
     }
 
