@@ -12,6 +12,7 @@
 //! that is reported is an [`event::Event`]; the screen and the machine-readable outputs are consumers of
 //! that one stream.
 
+pub mod ci;
 pub mod cli;
 pub mod commands;
 pub mod config;

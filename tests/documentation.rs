@@ -107,6 +107,7 @@ fn flags_within_the_text_exist() {
     // Flags of other programs that the documents speak of: xtask's, Helm's, cargo's.
     let foreign =
         ["all", "mode", "name", "max-age", "only", "path", "release", "lib", "workspace", "all-targets"];
+    let foreign = [&foreign[..], &["atomic", "rollback-on-failure", "password"]].concat();
     let foreign = [&foreign[..], &["set", "force-conflicts", "wait", "locked", "replicas"]].concat();
     let mut wrong = Vec::new();
     for (name, document) in documents().into_iter().filter(|(name, _)| !name.contains("platform")) {
@@ -139,6 +140,42 @@ fn the_table_of_exit_codes_is_whole() {
     // Those that the table leaves out are named as reserved.
     assert_eq!(documented, [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 130, 143]);
     assert!(table.contains("7 is reserved"));
+}
+
+/// Every text in a YAML document.
+fn texts(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::String(text) => vec![text.clone()],
+        serde_json::Value::Array(items) => items.iter().flat_map(texts).collect(),
+        serde_json::Value::Object(fields) => fields.values().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_jobs_for_pipelines_are_yaml_and_their_commands_are_commands() {
+    for (name, jobs) in
+        [("github", include_str!("../docs/ci/github.yml")), ("gitlab", include_str!("../docs/ci/gitlab.yml"))]
+    {
+        let parsed: serde_json::Value = serde_saphyr::from_str(jobs).unwrap();
+        let scripts = texts(&parsed);
+        let comments = jobs.lines().filter(|line| line.trim_start().starts_with('#')).map(str::to_owned);
+        let lines: Vec<String> = scripts
+            .into_iter()
+            .chain(comments)
+            .filter_map(|text| Some(text[text.find("kubectl-rollback ci ")?..].replace('\n', " ")))
+            .collect();
+        assert!(!lines.is_empty(), "{name}");
+        for line in lines {
+            let arguments = arguments(&line);
+            if let Err(error) = Cli::try_parse_arguments(arguments.clone()) {
+                panic!("{name}: {line}\n{error}");
+            }
+            // A folded block keeps the line breaks of lines that are indented more.
+            let deploy = arguments.iter().position(|word| word == "--").map(|at| &arguments[at + 1..]);
+            assert!(deploy.is_none_or(|deploy| deploy.len() > 10), "{name}: {line}");
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! its value is used.
 
 mod checklist;
+mod ci;
 mod completion;
 mod config;
 mod connection;
@@ -29,6 +30,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use checklist::{ChecklistArgs, ChecklistCommand};
+pub use ci::CiArgs;
 pub use completion::{CompletionArgs, CompletionTarget};
 pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
@@ -39,7 +41,9 @@ pub use notify::NotifyArgs;
 pub use operations::{
     AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs,
 };
-pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
+pub use parse::{
+    ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector, foreign_command,
+};
 pub use plan::PlanArgs;
 pub use preflight::PreflightArgs;
 pub use protection::ProtectionArgs;
@@ -85,6 +89,8 @@ pub enum Command {
     Emergency(Box<EmergencyArgs>),
     /// Roll a release back: the last good revision, or the one you name
     To(Box<ToArgs>),
+    /// Run a deploy, watch it, and roll back when it fails: for pipelines
+    Ci(Box<CiArgs>),
     /// Show the plan of a rollback: target, checks, differences, risks
     Plan(Box<PlanArgs>),
     /// Show what a rollback would change, against what runs

@@ -4,6 +4,7 @@ mod abort;
 mod carry_out;
 mod checklist;
 mod choose;
+mod ci;
 mod completion;
 mod conclude;
 mod config;
@@ -85,6 +86,13 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
         Command::To(arguments) => {
             session::with(&cli, printer, lookup, "to", async |session| {
                 Box::pin(to::run(session, arguments)).await
+            })
+            .await
+        }
+        Command::Ci(arguments) => {
+            let pipeline = ci::Pipeline::of(&lookup);
+            session::with(&cli, printer, lookup, "ci", async |session| {
+                Box::pin(ci::run(session, arguments, &pipeline)).await
             })
             .await
         }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Conclusion, Failure};
 use crate::cli::{Cli, ConfigurationArgs, DryRun, OutputArgs, OutputFormat, ProtectionArgs};
 use crate::config::{self, Loaded};
-use crate::context::interrupt::Signal;
+use crate::context::interrupt::{Interrupt, Signal};
 use crate::context::{Context, Deadline, actor, client, interrupt, new_operation_id};
 use crate::event::EventKind;
 use crate::helm::storage::Driver;
@@ -188,12 +188,32 @@ impl Session {
             incident: head.incident.clone(),
             ..self.output.clone()
         };
+        Self { context, output, procedure, ..self.again() }
+    }
+
+    /// This session for the rollback of a deploy that it has watched: with a time limit that starts now, and of the signals
+    /// only those to come.
+    #[must_use]
+    pub fn for_a_rollback(&self, reason: &str) -> Self {
+        let talk = self.printer().clone();
+        let context = Context {
+            deadline: Arc::new(Deadline::new(self.output.timeout.0)),
+            interrupt: listen(talk),
+            ..self.context.clone()
+        };
+        let reason = self.output.reason.clone().unwrap_or_else(|| reason.to_owned());
+        let output = OutputArgs { yes: true, reason: Some(reason), ..self.output.clone() };
+        Self { context, output, procedure: "to", ..self.again() }
+    }
+
+    /// Another session of the same settings.
+    fn again(&self) -> Self {
         Self {
-            context,
-            output,
-            procedure,
+            context: self.context.clone(),
+            output: self.output.clone(),
             configuration: self.configuration.clone(),
             driver: self.driver,
+            procedure: self.procedure,
             invocation: self.invocation.clone(),
             local_folder: self.local_folder.clone(),
             started: self.started,
@@ -239,6 +259,18 @@ pub(super) fn interrupted(signal: Signal) -> Failure {
     Failure::new(signal.exit_code(), Outcome::Interrupted, error)
 }
 
+/// Listens for signals from now on, and says what they lead to.
+fn listen(talk: Printer) -> Interrupt {
+    interrupt::listen(move |signal, before| {
+        let name = signal.name();
+        talk.error(&if before == 0 {
+            format!("{name}: finishing what was begun, so that nothing stays stopped")
+        } else {
+            format!("{name}: still finishing what was begun; nothing is left half done")
+        });
+    })
+}
+
 /// Connects, runs a command, prints what came of it, and answers the exit code.
 pub async fn with(
     cli: &Cli,
@@ -268,7 +300,12 @@ pub async fn with(
         {
             EventStyle::Silent
         }
-        _ if output.no_progress || lookup("CI").is_some() || !crate::ui::stderr_is_terminal() => {
+        // The deploy prints too.
+        _ if procedure == "ci"
+            || output.no_progress
+            || lookup("CI").is_some()
+            || !crate::ui::stderr_is_terminal() =>
+        {
             EventStyle::Lines
         }
         _ => EventStyle::Progress,
@@ -290,15 +327,7 @@ pub async fn with(
             return Conclusion::without_session(&printer, &output, procedure, &failure);
         }
     };
-    let talk = printer.clone();
-    let interrupt = interrupt::listen(move |signal, before| {
-        let name = signal.name();
-        talk.error(&if before == 0 {
-            format!("{name}: finishing what was begun, so that nothing stays stopped")
-        } else {
-            format!("{name}: still finishing what was begun; nothing is left half done")
-        });
-    });
+    let interrupt = listen(printer.clone());
     let started = Instant::now();
     let limit = output.timeout.0;
     let context = Context {

@@ -25,6 +25,19 @@ use crate::reconcile;
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Failure> {
+    let wish = wish(session, arguments)?;
+    session.start(wish.release(), &wish.target());
+    session.protect(&arguments.protection, arguments.dry_run).await?;
+    Box::pin(from_wish(session, arguments, wish)).await
+}
+
+/// The same for a command that has begun with something else.
+pub(super) async fn roll_back(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Failure> {
+    let wish = wish(session, arguments)?;
+    Box::pin(from_wish(session, arguments, wish)).await
+}
+
+fn wish(session: &Session, arguments: &ToArgs) -> Result<Wish, Failure> {
     let mut wish = match &arguments.plan {
         Some(path) => Wish::of_saved(session, file::read(path, PROCEDURE)?),
         None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
@@ -36,8 +49,10 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
         history_max: arguments.history_max,
         ..wish.extent
     };
-    session.start(wish.release(), &wish.target());
-    session.protect(&arguments.protection, arguments.dry_run).await?;
+    Ok(wish)
+}
+
+async fn from_wish(session: &Session, arguments: &ToArgs, mut wish: Wish) -> Result<Conclusion, Failure> {
     let look = Box::pin(look(session, &mut wish, arguments.dry_run)).await?;
     let standing =
         lock::check(session, &look.plan.release, &look.snapshot.metas, arguments.take_over).await?;

@@ -78,7 +78,8 @@ pub(super) async fn read(
     .map_err(Failure::from)
 }
 
-async fn checks(
+/// Runs the checks, as the phase of that name.
+pub(super) async fn checks(
     session: &Session,
     snapshot: &Snapshot,
     touched: Option<&BTreeSet<WorkloadRef>>,

@@ -61,6 +61,11 @@ impl Collector {
         }
     }
 
+    /// Forgets every diagnosis and answers them by object: what comes after belongs to something else.
+    pub fn take_diagnoses(&mut self) -> Vec<((String, String), Vec<Diagnosis>)> {
+        std::mem::take(&mut self.diagnoses).into_iter().collect()
+    }
+
     /// The diagnoses of one object, fatal ones first.
     pub fn diagnoses_of(&self, object: &ObjectReference) -> Vec<Diagnosis> {
         let mut diagnoses = self.diagnoses.get(&key(object)).cloned().unwrap_or_default();

@@ -10,6 +10,6 @@ pub const API_VERSION: &str = "kubectl-rollback/v1";
 
 pub use collector::Collector;
 pub use result::{
-    ContainerResult, ObjectResult, PhaseTiming, ReleaseResult, ReplicasResult, Requests, ResultDocument,
-    Timings, WorkloadResult,
+    ContainerResult, DeployDiagnosis, DeployResult, ObjectResult, PhaseTiming, ReleaseResult, ReplicasResult,
+    Requests, ResultDocument, Timings, WorkloadResult,
 };

@@ -43,6 +43,9 @@ pub struct ResultDocument {
     /// What `repair` found, and the statuses that it wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<Box<RepairPlan>>,
+    /// What became of the deploy that `ci` ran or looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<Box<DeployResult>>,
     /// The workloads of the plan.
     pub workloads: Vec<WorkloadResult>,
     /// The objects of a rollback to a stored revision.
@@ -87,6 +90,7 @@ impl ResultDocument {
             incident: None,
             release: None,
             repair: None,
+            deploy: None,
             workloads: Vec::new(),
             objects: Vec::new(),
             preflight: Vec::new(),
@@ -108,6 +112,46 @@ impl ResultDocument {
             next: Vec::new(),
         }
     }
+}
+
+/// A deploy in the result of `ci`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeployResult {
+    /// The command, without the values that it sets; `null` where none was run.
+    pub command: Option<String>,
+    /// The code that it ended with; `null` where none was run, or a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// How long it ran.
+    pub seconds: u64,
+    /// Why it was stopped before its own end.
+    pub stopped_early: Option<String>,
+    /// The newest revision before it.
+    pub revision_before: Option<u64>,
+    /// The newest revision after it.
+    pub revision: Option<u64>,
+    /// What was wrong with it, gravest first; empty where it is well.
+    pub failures: Vec<String>,
+    /// What was found about its workloads.
+    pub diagnosis: Vec<DeployDiagnosis>,
+    /// Results of its checks; those of the rollback stand in `verify`.
+    pub verify: Vec<Verification>,
+    /// The revision that the release went back to.
+    pub rolled_back_to: Option<u64>,
+    /// Why it was not rolled back.
+    pub left_alone: Option<String>,
+}
+
+/// Why a workload of a deploy is not ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeployDiagnosis {
+    /// The workload.
+    pub object: crate::event::ObjectReference,
+    /// Why.
+    #[serde(flatten)]
+    pub diagnosis: Diagnosis,
 }
 
 /// The release in a result.

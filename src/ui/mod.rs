@@ -129,6 +129,11 @@ impl Reporter {
         self.lock().collector.clone()
     }
 
+    /// Forgets the diagnoses so far and answers them: what comes after belongs to something else.
+    pub fn take_diagnoses(&self) -> Vec<((String, String), Vec<crate::event::Diagnosis>)> {
+        self.lock().collector.take_diagnoses()
+    }
+
     /// Takes bars off the screen, so that what follows is not drawn over.
     pub fn finish(&self) {
         if let Consumer::Screen(screen) = &mut self.lock().consumer {

@@ -7,6 +7,7 @@
 mod harness;
 
 mod canary;
+mod ci;
 mod commands;
 mod consent;
 mod diagnosis;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, text};
 pub use helm::Helm;
 pub use objects::{content, owned, owners};
 pub use plain::{deployment, stateful_set};

@@ -45,7 +45,9 @@ impl Running {
     #[track_caller]
     pub fn start(cluster: &Cluster, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rollback"));
-        command.args(arguments).arg("--namespace").arg(&cluster.namespace);
+        // What stands behind `--` is another program's.
+        let own = arguments.iter().position(|argument| *argument == "--").unwrap_or(arguments.len());
+        command.args(&arguments[..own]).arg("--namespace").arg(&cluster.namespace).args(&arguments[own..]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What the surroundings of the test set must not reach the program.
         for (name, _) in std::env::vars_os() {
