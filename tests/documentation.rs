@@ -108,7 +108,8 @@ fn flags_within_the_text_exist() {
     let foreign =
         ["all", "mode", "name", "max-age", "only", "path", "release", "lib", "workspace", "all-targets"];
     let foreign = [&foreign[..], &["atomic", "rollback-on-failure", "password"]].concat();
-    let foreign = [&foreign[..], &["set", "force-conflicts", "wait", "locked", "replicas"]].concat();
+    let foreign =
+        [&foreign[..], &["set", "force-conflicts", "wait", "locked", "replicas", "for", "install"]].concat();
     let mut wrong = Vec::new();
     for (name, document) in documents().into_iter().filter(|(name, _)| !name.contains("platform")) {
         for code in document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {

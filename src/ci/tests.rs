@@ -2,6 +2,7 @@
 
 use super::*;
 
+#[expect(clippy::unnecessary_wraps, reason = "as the evidence has it")]
 fn newest(revision: u64, status: &str, is_rollback: bool) -> Option<Newest> {
     Some(Newest { revision, status: status.into(), is_rollback })
 }
@@ -16,13 +17,24 @@ fn evidence(
     Evidence { before, good: before, end, stop: None, after, wait, failed_checks }
 }
 
+/// Decides each case, and exits with its code where it comes to that.
+#[track_caller]
+fn all_follow(cases: Vec<(&str, Evidence, Decision, Option<u8>)>) {
+    for (about, evidence, decision, code) in cases {
+        assert_eq!(evidence.decide(), decision, "{about}");
+        if let Some(code) = code {
+            assert_eq!(evidence.exit_code(), code, "{about}");
+        }
+    }
+}
+
 #[test]
 fn what_follows_from_how_a_deploy_ended() {
     let good = Some(End::Code(0));
     let bad = Some(End::Code(1));
     let killed = Some(End::Signal(9));
     let nothing = Decision::Leave(Left::NothingChanged);
-    for (about, evidence, decision, code) in [
+    all_follow(vec![
         ("ended well", evidence(good, newest(8, "deployed", false), None, 0), Decision::Check, None),
         (
             "is well",
@@ -105,6 +117,12 @@ fn what_follows_from_how_a_deploy_ended() {
             Some(1),
         ),
         ("uninstalled itself", evidence(bad, None, None, 0), nothing, Some(1)),
+    ]);
+}
+
+#[test]
+fn what_follows_where_somebody_else_has_deployed() {
+    all_follow(vec![
         (
             "no program, failed",
             evidence(None, newest(8, "failed", false), None, 0),
@@ -135,12 +153,7 @@ fn what_follows_from_how_a_deploy_ended() {
             Decision::Well,
             None,
         ),
-    ] {
-        assert_eq!(evidence.decide(), decision, "{about}");
-        if let Some(code) = code {
-            assert_eq!(evidence.exit_code(), code, "{about}");
-        }
-    }
+    ]);
 }
 
 #[test]

@@ -20,7 +20,9 @@ fn commands() -> Vec<(String, Vec<String>)> {
             sections.push((heading.to_owned(), Vec::new()));
         } else if let (Some(section), Some(here)) = (sections.last_mut(), line.split(" | ").nth(2)) {
             let code = here.split('`').skip(1).step_by(2);
-            section.1.extend(code.filter_map(|code| code.strip_prefix("kubectl rollback ")).map(str::to_owned));
+            section
+                .1
+                .extend(code.filter_map(|code| code.strip_prefix("kubectl rollback ")).map(str::to_owned));
         }
     }
     sections
