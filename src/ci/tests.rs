@@ -2,25 +2,23 @@
 
 use super::*;
 
-fn newest(revision: u64, status: &str, is_rollback: bool) -> Option<Newest> {
-    Some(Newest { revision, status: status.into(), is_rollback })
+fn newest(revision: u64, status: &str, is_rollback: bool) -> Newest {
+    Newest { revision, status: status.into(), is_rollback }
 }
 
 fn evidence(
     end: Option<End>,
-    after: Option<Newest>,
+    after: impl Into<Option<Newest>>,
     wait: Option<WaitEnd>,
     failed_checks: usize,
 ) -> Evidence {
     let before = end.is_some().then_some(7);
-    Evidence { before, good: before, end, stop: None, after, wait, failed_checks }
+    Evidence { before, good: before, end, stop: None, after: after.into(), wait, failed_checks }
 }
 
 #[test]
-fn what_follows_from_how_a_deploy_ended() {
+fn what_follows_from_a_deploy_that_ended_well() {
     let good = Some(End::Code(0));
-    let bad = Some(End::Code(1));
-    let killed = Some(End::Signal(9));
     let nothing = Decision::Leave(Left::NothingChanged);
     for (about, evidence, decision, code) in [
         ("ended well", evidence(good, newest(8, "deployed", false), None, 0), Decision::Check, None),
@@ -66,6 +64,20 @@ fn what_follows_from_how_a_deploy_ended() {
             nothing.clone(),
             Some(1),
         ),
+    ] {
+        assert_eq!(evidence.decide(), decision, "{about}");
+        if let Some(code) = code {
+            assert_eq!(evidence.exit_code(), code, "{about}");
+        }
+    }
+}
+
+#[test]
+fn what_follows_from_a_deploy_that_failed() {
+    let nothing = Decision::Leave(Left::NothingChanged);
+    let bad = Some(End::Code(1));
+    let killed = Some(End::Signal(9));
+    for (about, evidence, decision, code) in [
         ("failed", evidence(bad, newest(8, "failed", false), None, 0), Decision::RollBack(Some(7)), Some(1)),
         (
             "failed with its own code",
@@ -100,11 +112,22 @@ fn what_follows_from_how_a_deploy_ended() {
         ),
         (
             "a rollback as the deploy",
-            evidence(good, newest(8, "deployed", true), Some(WaitEnd::NotReady), 0),
+            evidence(Some(End::Code(0)), newest(8, "deployed", true), Some(WaitEnd::NotReady), 0),
             Decision::RollBack(Some(7)),
             Some(1),
         ),
         ("uninstalled itself", evidence(bad, None, None, 0), nothing, Some(1)),
+    ] {
+        assert_eq!(evidence.decide(), decision, "{about}");
+        if let Some(code) = code {
+            assert_eq!(evidence.exit_code(), code, "{about}");
+        }
+    }
+}
+
+#[test]
+fn what_follows_from_the_newest_revision_without_a_deploy() {
+    for (about, evidence, decision, code) in [
         (
             "no program, failed",
             evidence(None, newest(8, "failed", false), None, 0),
@@ -150,7 +173,7 @@ fn a_first_install_is_never_taken_back() {
         good: None,
         end: Some(End::Code(1)),
         stop: None,
-        after: newest(1, "failed", false),
+        after: Some(newest(1, "failed", false)),
         wait: None,
         failed_checks: 0,
     };
@@ -158,7 +181,7 @@ fn a_first_install_is_never_taken_back() {
     let unready = Evidence { end: Some(End::Code(0)), wait: Some(WaitEnd::NotReady), ..first.clone() };
     assert_eq!(unready.decide(), Decision::Leave(Left::FirstInstall));
     // There were revisions, and none of them is known to be good: one is looked for.
-    let second = Evidence { before: Some(1), after: newest(2, "failed", false), ..first };
+    let second = Evidence { before: Some(1), after: Some(newest(2, "failed", false)), ..first };
     assert_eq!(second.decide(), Decision::RollBack(None));
 }
 

@@ -8,18 +8,6 @@ use clap::Args;
 use super::ProtectionArgs;
 
 /// Run a deploy, watch it, and roll back when it fails
-///
-/// For pipelines. Notes what runs, runs the deploy that stands behind `--` with its output as it comes, and looks at the
-/// new pods meanwhile: when they will not become ready, the deploy is stopped and the reason shown, where Helm would wait
-/// for its time limit. After a deploy that went well it waits until everything is ready and runs the checks of `verify`.
-/// Where any of that fails, the release goes back to the revision that was deployed before, as `to` does it; a deploy that
-/// changed nothing, or went back by itself, is left alone, and so is a first install.
-///
-/// Without a deploy it is a job of its own after the one that deployed: the newest revision is checked, and rolled back where it
-/// failed or is not well.
-///
-/// Nobody is asked: calling this is the consent. The exit code is the deploy's (1 where it had none of its own), or the
-/// rollback's where that failed too. The deploy with its checks, and the rollback, have `--timeout` each.
 #[derive(Debug, Clone, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct CiArgs {

@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod emergency;
 mod history;
+mod invocation;
 mod list;
 mod notify;
 mod operations;
@@ -36,14 +37,13 @@ pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice, SwapArgs};
 pub use history::HistoryArgs;
+pub use invocation::foreign_command;
 pub use list::ListArgs;
 pub use notify::NotifyArgs;
 pub use operations::{
     AbortArgs, OperationsArgs, OperationsCommand, OperationsListArgs, PruneArgs, ResumeArgs,
 };
-pub use parse::{
-    ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector, foreign_command,
-};
+pub use parse::{ContainerSelector, GoDuration, ImageOverride, Moment, ReplicaOverride, WorkloadSelector};
 pub use plan::PlanArgs;
 pub use preflight::PreflightArgs;
 pub use protection::ProtectionArgs;
@@ -90,6 +90,18 @@ pub enum Command {
     /// Roll a release back: the last good revision, or the one you name
     To(Box<ToArgs>),
     /// Run a deploy, watch it, and roll back when it fails: for pipelines
+    ///
+    /// Notes what runs, runs the deploy that stands behind `--` with its output as it comes, and looks at the
+    /// new pods meanwhile: when they will not become ready, the deploy is stopped and the reason shown, where Helm would wait
+    /// for its time limit. After a deploy that went well it waits until everything is ready and runs the checks of `verify`.
+    /// Where any of that fails, the release goes back to the revision that was deployed before, as `to` does it; a deploy that
+    /// changed nothing, or went back by itself, is left alone, and so is a first install.
+    ///
+    /// Without a deploy it is a job of its own after the one that deployed: the newest revision is checked, and rolled back where it
+    /// failed or is not well.
+    ///
+    /// Nobody is asked: calling this is the consent. The exit code is the deploy's (1 where it had none of its own), or the
+    /// rollback's where that failed too. The deploy with its checks, and the rollback, have `--timeout` each.
     Ci(Box<CiArgs>),
     /// Show the plan of a rollback: target, checks, differences, risks
     Plan(Box<PlanArgs>),
@@ -235,7 +247,7 @@ impl Cli {
                 std::path::Path::new(first).file_stem().unwrap_or_default().to_string_lossy().into_owned()
             })
             .unwrap_or_default();
-        let invocation = parse::without_credentials(&arguments);
+        let invocation = invocation::without_credentials(&arguments);
         let mut command = Self::command_for(&program);
         let matches = command.try_get_matches_from_mut(arguments)?;
         let cli = Self::from_arg_matches(&matches)?;

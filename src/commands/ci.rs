@@ -302,7 +302,7 @@ async fn check(
 ) -> Result<(), Failure> {
     let context = &session.context;
     let scope = Scope::Release(Some(name.to_owned()));
-    let snapshot = verify::read(session, discover::glance(context, &scope, session.driver)).await?;
+    let snapshot = Box::pin(verify::read(session, discover::glance(context, &scope, session.driver))).await?;
     let waited: Vec<WaitedWorkload> = snapshot
         .workloads
         .iter()
@@ -318,7 +318,7 @@ async fn check(
     if waited.end != WaitEnd::Ready || arguments.no_verify {
         return Ok(());
     }
-    let snapshot = verify::read(session, discover::glance(context, &scope, session.driver)).await?;
+    let snapshot = Box::pin(verify::read(session, discover::glance(context, &scope, session.driver))).await?;
     let newest = snapshot.release.as_ref().and_then(|release| release.records.first());
     let since = course.since.or_else(|| newest.and_then(|stored| stored.record.last_deployed()));
     let results = Box::pin(verify::checks(session, &snapshot, None, since)).await?;
@@ -388,7 +388,7 @@ impl Course {
         match wait {
             Some(WaitEnd::NotReady) => failures.push("its workloads will not become ready".to_owned()),
             Some(WaitEnd::TimedOut) => {
-                failures.push("its workloads were not ready when the time was up".to_owned())
+                failures.push("its workloads were not ready when the time was up".to_owned());
             }
             Some(WaitEnd::Ready | WaitEnd::Interrupted) | None => {}
         }
