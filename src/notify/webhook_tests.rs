@@ -46,8 +46,11 @@ fn serve(deeds: Vec<Deed>) -> (String, Receiver<(String, Value)>) {
                     let answer = format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                     let _ = (&stream).write_all(answer.as_bytes());
                 }
-                // Longer than anybody waits.
-                Deed::Silence => std::thread::sleep(IMPATIENT.limit * 2),
+                // Until whoever waits has had enough and hangs up, or longer than that.
+                Deed::Silence => {
+                    stream.set_read_timeout(Some(IMPATIENT.limit * 2)).unwrap();
+                    let _ = reader.read_to_end(&mut Vec::new());
+                }
             }
         }
     });
@@ -55,7 +58,7 @@ fn serve(deeds: Vec<Deed>) -> (String, Receiver<(String, Value)>) {
 }
 
 const IMPATIENT: Patience = Patience {
-    limit: Duration::from_millis(300),
+    limit: Duration::from_secs(1),
     pauses: [Duration::from_millis(5), Duration::from_millis(5)],
 };
 
