@@ -8,7 +8,7 @@ use super::{Conclusion, Failure, Session};
 use crate::cli::AbortArgs;
 use crate::discover::apis::Apis;
 use crate::event::{Phase, StageStatus};
-use crate::execute::operation::store;
+use crate::execute::operation::store::{self, Opened};
 use crate::execute::record;
 use crate::execute::{phase, undo};
 use crate::journal::restore::Restore;
@@ -38,7 +38,15 @@ pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion,
     }
     let own = session.of_operation(&head);
     own.start(head.release.as_deref(), "what was there before");
-    let takeable = operation::not_held(&own, &head, arguments.take_over).await?;
+    let answer = Box::pin(undo_all(&own, arguments, opened)).await;
+    // What was begun under the operation's name ends under it.
+    Ok(answer.unwrap_or_else(|failure| Conclusion::of_failure(&own, &failure)))
+}
+
+async fn undo_all(own: &Session, arguments: &AbortArgs, opened: Opened) -> Result<Conclusion, Failure> {
+    let head = opened.journal.head.clone();
+    let (id, namespace) = (&head.operation, &head.namespace);
+    let takeable = operation::not_held(own, &head, arguments.take_over).await?;
     let restore = own
         .unless_interrupted(async {
             if opened.journal.writes() == 0 {
@@ -60,9 +68,9 @@ pub async fn run(session: &Session, arguments: &AbortArgs) -> Result<Conclusion,
     ));
     let word = head.release.as_deref().unwrap_or("yes");
     own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
-    let (operation, journal) = operation::take_up(&own, opened, State::Aborting, &takeable).await?;
-    let answer = Box::pin(put_back(&own, &journal, &restore)).await;
-    operation::conclude(&own, operation, answer, State::Aborted).await
+    let (operation, journal) = operation::take_up(own, opened, State::Aborting, &takeable).await?;
+    let answer = Box::pin(put_back(own, &journal, &restore)).await;
+    operation::conclude(own, operation, answer, State::Aborted).await
 }
 
 async fn put_back(session: &Session, journal: &Journal, restore: &[Restore]) -> Result<Conclusion, Failure> {

@@ -33,11 +33,18 @@ pub async fn run(session: &Session, arguments: &ResumeArgs) -> Result<Conclusion
     }
     let own = session.of_operation(&head);
     own.start(head.release.as_deref(), &head.target);
-    let takeable = operation::not_held(&own, &head, arguments.take_over).await?;
-    nobody_came_after(&own, &head).await?;
+    let answer = Box::pin(go_on(&own, arguments, opened)).await;
+    // What was begun under the operation's name ends under it.
+    Ok(answer.unwrap_or_else(|failure| Conclusion::of_failure(&own, &failure)))
+}
+
+async fn go_on(session: &Session, arguments: &ResumeArgs, opened: Opened) -> Result<Conclusion, Failure> {
+    let head = opened.journal.head.clone();
+    let takeable = operation::not_held(session, &head, arguments.take_over).await?;
+    nobody_came_after(session, &head).await?;
     match head.work.clone() {
-        Work::Emergency(work) => Box::pin(emergency(&own, &takeable, opened, &work)).await,
-        Work::Rollback(work) => Box::pin(to_revision(&own, &takeable, opened, &work)).await,
+        Work::Emergency(work) => Box::pin(emergency(session, &takeable, opened, &work)).await,
+        Work::Rollback(work) => Box::pin(to_revision(session, &takeable, opened, &work)).await,
     }
 }
 

@@ -57,10 +57,8 @@ fn serve(deeds: Vec<Deed>) -> (String, Receiver<(String, Value)>) {
     (address, heard)
 }
 
-const IMPATIENT: Patience = Patience {
-    limit: Duration::from_secs(1),
-    pauses: [Duration::from_millis(5), Duration::from_millis(5)],
-};
+const IMPATIENT: Patience =
+    Patience { limit: Duration::from_secs(1), pauses: [Duration::from_millis(5), Duration::from_millis(5)] };
 
 fn webhook(yaml: &str) -> Webhook {
     parse("x", &format!("notify: {{webhooks: [{yaml}]}}")).unwrap().notify.webhooks.remove(0)
