@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Helm, Release, Run, Test};
+use crate::harness::{Helm, Release, Run, Test, wait_for};
 
 /// User and password of the registry; no output may show the password, in whatever coding.
 const PASSWORD: &str = "canary-4711";
@@ -71,6 +71,10 @@ fn begin(address: &str) -> Option<Test> {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull"},
         "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config}});
     test.cluster.create("secrets", &secret);
+    // A controller makes it, after the namespace.
+    wait_for("the ServiceAccount", Duration::from_secs(30), || {
+        test.cluster.find("serviceaccounts", "default")
+    });
     test.cluster.patch(
         "serviceaccounts",
         "default",
