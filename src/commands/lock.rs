@@ -11,7 +11,7 @@ use crate::journal::State;
 use crate::words::age;
 
 /// What stands in the way of an operation, and may be taken over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Standing {
     /// Operations that were begun and not ended.
     pub operations: Vec<Listed>,

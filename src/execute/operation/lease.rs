@@ -164,10 +164,9 @@ pub enum Found {
 }
 
 /// Whose lock may be taken.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Takeable {
     /// One whose holder gives no sign of life, which takes a while to see.
-    #[default]
     Lifeless,
     /// As well one that was watched for that long in this version of the object.
     Watched(String),
