@@ -17,6 +17,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod context;
+pub mod database;
 pub mod discover;
 pub mod event;
 pub mod execute;

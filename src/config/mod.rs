@@ -5,6 +5,7 @@
 //! without effect in the night when it is needed.
 
 mod check;
+mod database;
 pub mod init;
 pub mod secret;
 mod source;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use check::{
     Check, CheckKind, ExecCheck, HttpCheck, LogsCheck, Place, PrometheusCheck, RedisCheck, TcpCheck,
 };
+pub use database::{Adapter, Commands, DatabaseConfig};
 pub use source::{CONFIG_MAP, ConfigError, FILE_NAME, Loaded, Source, find_file, load, parse, read_file};
 pub use values::{
     ContextPattern, Pattern, PortName, SecretKey, SecretSource, Template, Text, Wait, WebAddress, Workload,
@@ -31,6 +33,9 @@ pub struct Config {
     /// Whom to call; they stand at the end of the messages of `notify`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub contacts: Vec<Contact>,
+    /// A database whose migrations go with the application
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseConfig>,
     /// What is checked after a rollback, and by `verify`
     pub verify: VerifyConfig,
     /// Messages, and where they are sent

@@ -42,6 +42,7 @@ fn head() -> Head {
                 unchanged: Vec::new(),
                 skipped: Vec::new(),
                 findings: Vec::new(),
+                database: None,
             },
             findings: Vec::new(),
             options: Options::default(),

@@ -85,6 +85,7 @@ pub fn plan(request: &Request, snapshot: &Snapshot) -> Result<Plan, PlanError> {
         unchanged: Vec::new(),
         skipped,
         findings: Vec::new(),
+        database: None,
     };
     for (workload, images) in snapshot.workloads.iter().zip(targets) {
         if images.is_empty() {

@@ -2,6 +2,9 @@
 //! terminal, so a plan can be computed from a saved snapshot.
 
 pub mod containers;
+pub mod database;
+#[cfg(test)]
+mod database_tests;
 pub mod diff;
 pub mod emergency;
 pub mod fields;
@@ -51,6 +54,9 @@ pub struct Plan {
     pub skipped: Vec<Skipped>,
     /// What planning itself found out.
     pub findings: Vec<Finding>,
+    /// How the database goes back before anything is started, where it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub database: Option<Box<database::DatabasePlan>>,
 }
 
 impl Plan {

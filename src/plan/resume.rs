@@ -109,6 +109,7 @@ mod tests {
             unchanged: Vec::new(),
             skipped: Vec::new(),
             findings: Vec::new(),
+            database: None,
         }
     }
 

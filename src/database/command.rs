@@ -1,0 +1,15 @@
+//! What commands of the configuration say: a revision a line, its description behind it, newest first.
+
+use super::{Migration, ReadError, Reading, Said, in_a_line};
+
+pub(super) fn read(current: Option<&Said>, history: &Said) -> Result<Reading, ReadError> {
+    let lines = |text: &str| -> Vec<(String, String)> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let split = lines.map(|line| line.split_once(char::is_whitespace).unwrap_or((line, "")));
+        split.map(|(id, rest)| (id.to_owned(), rest.trim().to_owned())).collect()
+    };
+    let known = lines(history.output()?);
+    let known = known.into_iter().map(|(id, description)| Migration { id, description, parents: Vec::new() });
+    let at = current.map(|said| said.output()).transpose()?.unwrap_or_default();
+    Ok(in_a_line(known.collect(), lines(at).into_iter().map(|(id, _)| id).take(1).collect()))
+}
