@@ -1,6 +1,7 @@
 //! What every phase needs: the client, the namespace, the clock, the event stream, the signals.
 
 pub mod client;
+pub mod exec;
 pub mod interrupt;
 pub mod kubeconfig;
 mod retry;

@@ -6,6 +6,7 @@ mod ci;
 mod completion;
 mod config;
 mod connection;
+mod database;
 mod emergency;
 mod history;
 mod invocation;
@@ -35,6 +36,7 @@ pub use ci::CiArgs;
 pub use completion::{CompletionArgs, CompletionTarget};
 pub use config::{ConfigCommand, ConfigurationArgs};
 pub use connection::ConnectionArgs;
+pub use database::{DatabaseArgs, DatabaseCommand, DowngradeArgs, Goal, GoalArgs};
 pub use emergency::{DryRun, EmergencyArgs, StrategyChoice, SwapArgs};
 pub use history::HistoryArgs;
 pub use invocation::foreign_command;
@@ -123,6 +125,14 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Make the records of a stuck release true, so that Helm goes on
     Repair(RepairArgs),
+    /// Look at a database's migrations, and take it back to what an older image knows
+    ///
+    /// Runs the program that keeps the migrations (Alembic, Django, Flyway, or commands of your own) where the application runs it:
+    /// reads in a ready pod, else in a Job of its own; a downgrade always in a Job, made from the pod template of the workload
+    /// with the image that runs, since an older one lacks the migrations that are to be undone. Which program and which
+    /// workload stands in the configuration, or behind --adapter and --workload.
+    #[command(subcommand)]
+    Db(DatabaseCommand),
     /// Go on with an operation that was interrupted or failed
     ///
     /// Reads its journal from the cluster, so that it works from any machine; looks what of its plan is done already, and

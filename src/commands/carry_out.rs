@@ -42,9 +42,11 @@ pub async fn carry_out(
     let (plan, snapshot) = (facts.plan, facts.snapshot);
     let open = if run.writes_record { open_record(session, plan, snapshot, facts).await? } else { None };
     let mut execution = Execution { workloads: run.done, ..Execution::default() };
-    execution.workloads.extend(execute::swap(context, run.remaining, run.options).await);
+    let swaps = Box::pin(execute::swap(context, run.remaining, run.options)).await;
+    execution.workloads.extend(swaps.workloads);
+    execution.database = swaps.database;
     let no_wait = run.options.no_wait;
-    if !no_wait && context.interrupt.signal().is_none() {
+    if !no_wait && context.interrupt.signal().is_none() && !execution.database_failed() {
         execute::wait(context, plan, &mut execution, snapshot).await;
     }
     // A signal that came when everything was done already interrupted nothing.
@@ -182,6 +184,9 @@ async fn close(
 
 /// Why the release is not what it should be, in a sentence for its record; `None` where it is.
 fn failure_reason(execution: &Execution) -> Option<String> {
+    if let Some(problem) = execution.database.as_ref().and_then(|database| database.problem.as_ref()) {
+        return Some(format!("the database was not taken back: {problem}"));
+    }
     if let Some(signal) = execution.interrupted {
         return Some(format!("interrupted by {}", signal.name()));
     }
@@ -208,6 +213,9 @@ fn failure_reason(execution: &Execution) -> Option<String> {
 
 /// The exit code and outcome of what was carried out.
 pub fn verdict(execution: &Execution, reconcile_open: bool) -> (ExitCode, Outcome) {
+    if execution.database_failed() {
+        return (ExitCode::DatabaseFailed, Outcome::DatabaseFailed);
+    }
     if let Some(signal) = execution.interrupted {
         return (signal.exit_code(), Outcome::Interrupted);
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::carry_out::{Run, carry_out};
+use super::database::{self, DatabaseWish};
 use super::facts::Facts;
 use super::survey::{self, Assignment, Survey};
 use super::verify::Restored;
 use super::{Conclusion, Failure, Session, file, lock, operation};
 use crate::cli::{DryRun, EmergencyArgs};
+use crate::database::position;
 use crate::discover::Snapshot;
 use crate::execute::{self, Execution, Options};
 use crate::journal::restore::Restore;
@@ -27,6 +29,11 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         None => Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &arguments.swap)?,
     };
     assignment.extent.no_wait = arguments.no_wait;
+    assignment.database = match (arguments.dry_run, arguments.db_downgrade) {
+        (DryRun::None, true) => DatabaseWish::TakenBack,
+        (DryRun::None, false) => DatabaseWish::Checked,
+        _ => DatabaseWish::NotAsked,
+    };
     session.start(assignment.release(), &assignment.target());
     session.protect(&arguments.protection, arguments.dry_run).await?;
 
@@ -57,7 +64,15 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         return Ok(facts.refused(session));
     }
     let word = plan.release.as_ref().map_or("yes", |release| release.name.as_str());
-    let question = format!("Go back to {} in {}/{}?", plan.target, context.context_name, context.namespace);
+    let place = format!("{}/{}", context.context_name, context.namespace);
+    let question = match &plan.database {
+        None => format!("Go back to {} in {place}?", plan.target),
+        Some(step) => {
+            database::consent(session, arguments.i_have_a_backup)?;
+            let to = position(&step.downgrade.to);
+            format!("Take the database back to {to} and go back to {} in {place}? What the migrations drop is in a backup or lost.", plan.target)
+        }
+    };
     session.confirm(&question, word).await?;
 
     let options = Options {
@@ -100,7 +115,7 @@ fn image_managers(plan: &Plan, snapshot: &Snapshot) -> BTreeMap<String, BTreeMap
 }
 
 /// What `abort` needs beside the plan: who owned which field of each workload.
-fn restore_documents(plan: &Plan, snapshot: &Snapshot) -> Vec<Restore> {
+pub(super) fn restore_documents(plan: &Plan, snapshot: &Snapshot) -> Vec<Restore> {
     plan.workloads
         .iter()
         .filter_map(|planned| snapshot.workload(&planned.workload))

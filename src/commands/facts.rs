@@ -6,14 +6,15 @@ use super::carry_out::{ReconcileAnswer, verdict};
 use super::{Conclusion, Session};
 use crate::discover::{Snapshot, Workload};
 use crate::event::{Finding, FindingStatus, ObjectReference};
-use crate::execute::Execution;
+use crate::execute::{DatabaseDone, Execution};
 use crate::helm::status::Status;
 use crate::outcome::{ExitCode, Outcome};
+use crate::plan::database::DatabasePlan;
 use crate::plan::{Plan, WorkloadPlan};
 use crate::report::{
-    Collector, ContainerResult, ReleaseResult, ReplicasResult, ResultDocument, WorkloadResult,
+    Collector, ContainerResult, DatabaseResult, ReleaseResult, ReplicasResult, ResultDocument, WorkloadResult,
 };
-use crate::ui::failure_block;
+use crate::ui::{self, failure_block};
 use crate::wait::readiness;
 use crate::words::counted;
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -52,6 +53,7 @@ impl Facts<'_> {
                 .collect(),
             preflight: self.findings.to_vec(),
             skipped: plan.skipped.clone(),
+            database: plan.database.as_deref().map(|step| database_result(step, None)),
             ..session.document()
         }
     }
@@ -85,6 +87,12 @@ impl Facts<'_> {
     pub fn unchanged_are_ready(&self) -> bool {
         let mut found = self.plan.unchanged.iter().map(|reference| self.snapshot.workload(reference));
         found.all(|workload| workload.is_some_and(is_ready))
+    }
+
+    /// Whether only the database goes back: no image changes, so that Helm's record stays true.
+    fn is_of_database(&self) -> bool {
+        self.plan.database.is_some()
+            && self.plan.workloads.iter().all(|planned| planned.containers.is_empty())
     }
 
     fn subject(&self) -> String {
@@ -176,7 +184,7 @@ impl Facts<'_> {
         // A manifest that could not be edited everywhere does not tell what runs.
         let is_partial = matches!(&reconciled, Ok(Some(written)) if !written.manifest_unplaced.is_empty());
         let reconcile_open =
-            !problems.is_empty() || reconciled.is_err() || is_partial || (has_release && !record_written);
+            !problems.is_empty() || reconciled.is_err() || is_partial || (has_release && !record_written && !self.is_of_database());
         let (exit, outcome) = verdict(execution, reconcile_open);
         let mut document = self.document(session, outcome, exit);
         document.workloads = execution
@@ -190,6 +198,9 @@ impl Facts<'_> {
             })
             .chain(self.unchanged_results(execution, &collected))
             .collect();
+        if let Some(step) = &self.plan.database {
+            document.database = Some(database_result(step, execution.database.as_ref()));
+        }
         document.stopped = execution.left_stopped().map(ToString::to_string).collect();
         document.timings.restored_at = execution.restored_at;
         if record_written {
@@ -275,18 +286,21 @@ impl Facts<'_> {
         } else {
             "not waited for readiness".to_owned()
         };
-        let _ = writeln!(
-            text,
-            "{mark} {subject}: {} written to {}, {readiness}{elapsed}",
-            counted(written, "workload"),
-            self.plan.target
-        );
+        let count = counted(written, "workload");
+        let _ = if self.is_of_database() {
+            writeln!(text, "{mark} {subject}: {count} stopped and started again{elapsed}")
+        } else {
+            writeln!(text, "{mark} {subject}: {count} written to {}, {readiness}{elapsed}", self.plan.target)
+        };
+        if let (Some(step), Some(done)) = (&self.plan.database, &execution.database) {
+            text.push_str(&ui::database_line(printer, step, done));
+        }
         for swapped in &execution.workloads {
             if let Some(problem) = &swapped.problem {
                 let _ = writeln!(text, "  {} {}: {problem}", printer.bad("✘"), swapped.plan.workload);
             }
         }
-        if let Some(release) = &document.release {
+        if let Some(release) = document.release.as_ref().filter(|_| !self.is_of_database()) {
             let _ = match release.new_revision {
                 Some(revision) if document.exit_code == 0 => {
                     writeln!(text, "  Helm revision {revision} (deployed) names what runs")
@@ -338,6 +352,20 @@ fn unplaced(unplaced: &crate::reconcile::Unplaced) -> String {
         |set| format!("give the next helm upgrade: {set}"),
     );
     format!("{suggestion}  ({})", unplaced.reason)
+}
+
+/// The database in a result.
+fn database_result(step: &DatabasePlan, done: Option<&DatabaseDone>) -> DatabaseResult {
+    DatabaseResult {
+        adapter: step.settings.adapter,
+        workload: step.workload.to_string(),
+        image: step.image.clone(),
+        target_image: step.target_image.clone(),
+        from: step.downgrade.from.clone(),
+        to: step.downgrade.to.clone(),
+        steps: step.downgrade.steps.clone(),
+        done: done.cloned(),
+    }
 }
 
 fn workload_result(planned: &WorkloadPlan, written: bool) -> WorkloadResult {

@@ -8,6 +8,8 @@ mod ci;
 mod completion;
 mod conclude;
 mod config;
+mod database;
+mod db;
 mod decide;
 mod diff;
 mod emergency;
@@ -93,6 +95,12 @@ pub async fn run(arguments: Vec<OsString>, lookup: impl Fn(&str) -> Option<Strin
             let pipeline = ci::Pipeline::of(&lookup);
             session::with(&cli, printer, lookup, "ci", async |session| {
                 Box::pin(ci::run(session, arguments, &pipeline)).await
+            })
+            .await
+        }
+        Command::Db(command) => {
+            session::with(&cli, printer, lookup, db::procedure(command), async |session| {
+                Box::pin(db::run(session, command)).await
             })
             .await
         }

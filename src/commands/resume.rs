@@ -14,6 +14,7 @@ use crate::cli::{ResumeArgs, WorkloadSelector};
 use crate::discover::rollback::{self, Wanted};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{Phase, StageStatus};
+use crate::execute::database::MILESTONE;
 use crate::execute::operation::lease::Takeable;
 use crate::execute::operation::store::Opened;
 use crate::execute::{Swapped, phase};
@@ -114,7 +115,8 @@ async fn emergency(
 ) -> Result<Conclusion, Failure> {
     let head = opened.journal.head.clone();
     let mut snapshot = session.unless_interrupted(Box::pin(read(session, &head, work))).await?;
-    let left = remaining(&work.plan, &snapshot);
+    let database_is_done = opened.journal.milestones().contains(MILESTONE);
+    let left = remaining(&work.plan, &snapshot, database_is_done);
     rewind(&mut snapshot, &work.plan, &work.image_managers);
     let what = format!(
         "{} of {} written, {} to go",

@@ -181,7 +181,11 @@ impl Session {
     /// This session as if it had been begun with another operation, by its own command.
     #[must_use]
     pub fn of_operation(&self, head: &crate::journal::Head) -> Self {
-        let procedure = if head.procedure == "to" { "to" } else { "emergency" };
+        let procedure = match head.procedure.as_str() {
+            "to" => "to",
+            super::db::DOWNGRADE => super::db::DOWNGRADE,
+            _ => "emergency",
+        };
         let context = Context { operation: head.operation.clone(), ..self.context.clone() };
         let output = OutputArgs {
             reason: head.reason.clone(),

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use super::decide::decide;
 use super::facts::Facts;
 use super::forbidden::{name_rights, name_rights_to_records};
+use super::database::{self, DatabaseWish};
 use super::{Failure, Session, choose};
 use crate::cli::{OutputFormat, StrategyChoice, SwapArgs};
 use crate::discover::{self, Scope, Snapshot};
@@ -28,6 +29,8 @@ pub struct Assignment {
     pub extent: Extent,
     /// What it means that somebody else is at work on the release.
     pub in_progress: FindingStatus,
+    /// What is to become of the database.
+    pub database: DatabaseWish,
 }
 
 impl Assignment {
@@ -78,7 +81,7 @@ impl Assignment {
         let records = (!order.skip_reconcile).then_some(session.driver);
         let extent = Extent { records, ..Extent::default() };
         // Whether somebody else is at work is decided by the lock.
-        Self { order, saved, extent, in_progress: FindingStatus::Warn }
+        Self { order, saved, extent, in_progress: FindingStatus::Warn, database: DatabaseWish::NotAsked }
     }
 
     /// The release's name, where it was given.
@@ -156,17 +159,17 @@ pub async fn weigh(
     snapshot: Snapshot,
     asks_the_server: bool,
 ) -> Result<Survey, Failure> {
-    let Assignment { mut order, saved, extent, in_progress } = assignment;
+    let Assignment { mut order, saved, extent, in_progress, database } = assignment;
     if let (Scope::Release(name @ None), Some(found)) = (&mut order.scope, &snapshot.release_name) {
         *name = Some(found.clone());
     }
-    let plan = match &saved {
+    let mut plan = match &saved {
         None => planned(session, &mut order.request, &snapshot, extent).await?,
         Some(saved) => again(session, saved, &order.request, &snapshot).await?,
     };
     let scope = preflight::Scope { server: asks_the_server, extent, in_progress };
     let findings = session
-        .unless_interrupted(Box::pin(async { Ok(ask_the_server(session, &snapshot, &plan, scope).await) }))
+        .unless_interrupted(Box::pin(ask_the_server(session, &snapshot, &mut plan, scope, database)))
         .await?;
     Ok(Survey { order, snapshot, plan, findings })
 }
@@ -223,7 +226,7 @@ async fn again(
     })
 }
 
-async fn read(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
+pub(super) async fn read(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
     let context = &session.context;
     phase(context, Phase::Discover, "reading the cluster", async {
         let answer = Box::pin(discover::run(context, scope, session.driver)).await;
@@ -247,19 +250,28 @@ async fn read(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
 async fn ask_the_server(
     session: &Session,
     snapshot: &Snapshot,
-    plan: &Plan,
+    plan: &mut Plan,
     scope: preflight::Scope,
-) -> Vec<Finding> {
+    database: DatabaseWish,
+) -> Result<Vec<Finding>, Failure> {
     let context = &session.context;
     phase(context, Phase::Preflight, "asking the API server", async {
-        let findings = Box::pin(preflight::run(context, snapshot, plan, scope)).await;
+        // What is stopped for the database's sake is known only afterwards, and changes nothing that is asked here.
+        let before = plan.clone();
+        let asked = Box::pin(preflight::run(context, snapshot, &before, scope));
+        let (mut findings, schema) =
+            futures::join!(asked, Box::pin(database::check(session, plan, snapshot, database)));
+        match schema {
+            Ok(schema) => findings.extend(schema),
+            Err(failure) => return (Err(failure), StageStatus::Failed, "the database is not known".to_owned()),
+        }
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));
         }
         let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
         let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
         let message = format!("{}, {failed} failed", counted(findings.len(), "check"));
-        (findings, status, message)
+        (Ok(findings), status, message)
     })
     .await
 }

@@ -78,6 +78,8 @@ pub enum Question {
     Heads,
     /// Which migrations does the image know?
     History,
+    /// What would a downgrade run?
+    Sql,
 }
 
 impl Question {
@@ -87,6 +89,7 @@ impl Question {
             Self::Current => "current",
             Self::Heads => "heads",
             Self::History => "history",
+            Self::Sql => "sql",
         }
     }
 }

@@ -2,6 +2,8 @@
 //! what is done stands in the plan; what is decided here is only how to survive what comes in between.
 
 pub mod apply;
+pub mod database;
+mod emergency;
 pub mod hand_over;
 pub mod hooks;
 #[cfg(test)]
@@ -29,12 +31,14 @@ use crate::context::Context;
 use crate::context::interrupt::Signal;
 use crate::discover::Snapshot;
 use crate::event::{EventKind, Phase, StageStatus};
+use crate::plan::Plan;
 use crate::plan::strategy::Strategy;
-use crate::plan::{Plan, WorkloadPlan};
 use crate::wait::{self, WaitEnd, WaitEvent, WaitRequest, WaitedWorkload};
 use crate::words::counted;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
+pub use database::DatabaseDone;
+pub use emergency::{Swaps, swap};
 pub use hand_over::HandOver;
 pub use managed_fields::FIELD_MANAGER;
 pub use swap::Swapped;
@@ -64,6 +68,8 @@ pub struct Execution {
     pub restored_at: Option<Timestamp>,
     /// The signal that ended it early.
     pub interrupted: Option<Signal>,
+    /// What became of the database, where it was to go back.
+    pub database: Option<DatabaseDone>,
 }
 
 impl Execution {
@@ -75,6 +81,13 @@ impl Execution {
     /// Whether every workload was written and, unless that was not asked for, became ready.
     pub fn is_complete(&self, no_wait: bool) -> bool {
         self.workloads.iter().all(|swapped| swapped.written) && (no_wait || self.wait == Some(WaitEnd::Ready))
+    }
+
+    /// Whether the database is not where it was to go. A signal that came before that was begun is no failure of it.
+    pub fn database_failed(&self) -> bool {
+        let failed = self.database.as_ref().is_some_and(|database| !database.is_down());
+        let untouched = self.database.as_ref().is_some_and(|done| done.job.is_none() && done.at.is_none());
+        failed && !(untouched && self.interrupted.is_some())
     }
 
     /// Workloads left at zero by us.
@@ -113,56 +126,6 @@ async fn phase_of<T>(
     let (value, status, message) = work.await;
     context.emit(stage_event(status, begin.elapsed(), message));
     value
-}
-
-/// Stops, swaps and starts the plan's workloads. From the first stop to the last start this does not end early: a
-/// signal or the deadline only keeps further workloads from being begun.
-pub async fn swap(context: &Context, plan: &Plan, options: &Options) -> Vec<Swapped> {
-    let (to_stop, to_roll): (Vec<&WorkloadPlan>, Vec<&WorkloadPlan>) =
-        plan.workloads.iter().partition(|workload| workload.strategy == Strategy::StopFirst);
-    let stopped = if to_stop.is_empty() {
-        Vec::new()
-    } else {
-        let about = format!("stopping {}", count(to_stop.len()));
-        phase(context, Phase::Stop, &about, async {
-            let stopped = join_all(to_stop.iter().map(|workload| swap::stop(context, workload))).await;
-            let failed = stopped.iter().filter(|answer| answer.is_err()).count();
-            let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
-            let message = format!("{} stopped{}", count(stopped.len() - failed), failures(failed));
-            (stopped, status, message)
-        })
-        .await
-    };
-    let about = format!("writing {}", count(plan.workloads.len()));
-    phase(context, Phase::Start, &about, async {
-        let starts = stopped.into_iter().map(|answer| async {
-            match answer {
-                Ok(workload) => swap::start_stopped(context, workload, options).await,
-                Err(untouched) => untouched,
-            }
-        });
-        let rolls = to_roll.into_iter().map(|workload| swap::roll(context, workload));
-        let (started, rolled) = futures::join!(join_all(starts), join_all(rolls));
-        let swapped: Vec<Swapped> = started.into_iter().chain(rolled).collect();
-        for swapped in &swapped {
-            if let Some(problem) = &swapped.problem {
-                context.warn(format!("{}: {problem}", swapped.plan.workload));
-            }
-        }
-        let failed = swapped.iter().filter(|swapped| swapped.problem.is_some()).count();
-        let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
-        let message = format!("{} written{}", count(swapped.len() - failed), failures(failed));
-        (swapped, status, message)
-    })
-    .await
-}
-
-fn count(workloads: usize) -> String {
-    counted(workloads, "workload")
-}
-
-fn failures(failed: usize) -> String {
-    if failed == 0 { String::new() } else { format!(", {failed} not") }
 }
 
 /// Waits until the written workloads (and those already at the target) are ready, deleting broken pods that StatefulSets
@@ -210,7 +173,7 @@ pub struct Waited {
 
 /// Waits for workloads, as the phase of that name; broken pods of the `stuck` ones are deleted meanwhile.
 pub async fn wait_for(context: &Context, waited: Vec<WaitedWorkload>, stuck: &[WorkloadRef]) -> Waited {
-    let about = format!("0 of {} ready", count(waited.len()));
+    let about = format!("0 of {} ready", counted(waited.len(), "workload"));
     let total = waited.len();
     phase_of(context, Phase::Wait, Some(total), &about, async {
         let unstick = join_all(stuck.iter().map(|workload| unstick::unstick(context, workload)));
@@ -230,7 +193,7 @@ pub async fn wait_for(context: &Context, waited: Vec<WaitedWorkload>, stuck: &[W
             .map(|workload| workload.workload.clone())
             .collect();
         let status = if end == WaitEnd::Ready { StageStatus::Done } else { StageStatus::Failed };
-        let (ready_now, total) = (ready.len(), count(total));
+        let (ready_now, total) = (ready.len(), counted(total, "workload"));
         let message = match end {
             WaitEnd::Ready => format!("{total} ready"),
             WaitEnd::NotReady => format!("{ready_now} of {total} ready, the others will not become ready"),

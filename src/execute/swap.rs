@@ -53,7 +53,8 @@ impl Swapped {
         Self { plan, written: true, left_stopped: false, problem: None, generation: Some(generation) }
     }
 
-    fn untouched(plan: WorkloadPlan, problem: impl Into<String>) -> Self {
+    /// A workload that was left as it was, and why.
+    pub(super) fn untouched(plan: WorkloadPlan, problem: impl Into<String>) -> Self {
         Self { plan, written: false, left_stopped: false, problem: Some(problem.into()), generation: None }
     }
 }
@@ -245,7 +246,7 @@ fn changed_to(live: &Workload) -> String {
 
 /// Waits until the pods of a stopped workload are gone, as long as design D3 says. Pods that stay are a warning, or
 /// with `--strict-stop` waited for until the operation's own deadline.
-async fn barrier(context: &Context, plan: &WorkloadPlan, options: &Options) {
+pub async fn barrier(context: &Context, plan: &WorkloadPlan, options: &Options) {
     if plan.workload.kind == WorkloadKind::CronJob {
         return;
     }
@@ -268,9 +269,8 @@ async fn barrier(context: &Context, plan: &WorkloadPlan, options: &Options) {
     }
 }
 
-/// Waits for the barrier and starts what [`stop`] stopped. Never gives up on a signal or the deadline.
-pub async fn start_stopped(context: &Context, plan: WorkloadPlan, options: &Options) -> Swapped {
-    barrier(context, &plan, options).await;
+/// Starts what [`stop`] stopped, after the [`barrier`]. Never gives up on a signal or the deadline.
+pub async fn start_stopped(context: &Context, plan: WorkloadPlan) -> Swapped {
     let give_up = Instant::now() + START_PATIENCE;
     let mut operations = patches::start(&plan, Found { remembered: true });
     let mut with_images = true;

@@ -50,11 +50,17 @@ fn read(image: &str, replicas: i32, remembered: bool) -> Exchange {
     exchange(Method::GET, PATH, 200, deployment(image, replicas, remembered))
 }
 
+async fn start_after_barrier(context: &Context) -> Swapped {
+    let plan = sample(Strategy::StopFirst);
+    barrier(context, &plan, &Options::default()).await;
+    start_stopped(context, plan).await
+}
+
 /// The barrier is cut short by the signal before it asks anything, so its exchange must not stand in the way.
 async fn start_after_signal(exchanges: Vec<Exchange>) -> (Swapped, Vec<Value>) {
     let (context, script, interrupter) = context(exchanges);
     interrupter.interrupt(Signal::Terminate);
-    let swapped = start_stopped(&context, sample(Strategy::StopFirst), &Options::default()).await;
+    let swapped = start_after_barrier(&context).await;
     assert_eq!(script.left(), 0, "every canned exchange was asked for");
     (swapped, script.writes())
 }

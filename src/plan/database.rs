@@ -70,6 +70,56 @@ pub fn fit(adapter: Adapter, current: &Reading, target: &Reading) -> Fit {
     }
 }
 
+/// Whether a database is where the image that runs wants it: at its newest migration. Answers that, or what is wrong.
+pub fn own_fit(adapter: Adapter, current: &Reading) -> Result<String, String> {
+    let at = current.position();
+    let newest = position(&current.heads);
+    match fit(adapter, current, current) {
+        Fit::Exact => Ok(at),
+        Fit::Behind(missing) => Err(format!(
+            "the database is at {at}, and {} was not applied: the newest migration is {newest}",
+            position(&missing)
+        )),
+        Fit::NeedsHuman(_) => Err(format!("the database is at {at}, which is not known: the newest migration is {newest}")),
+        Fit::Ahead(_) => Err(format!("the database is at {at}, and the newest migration is {newest}")),
+    }
+}
+
+/// What an image would know that brings nothing newer along than a migration: the goal of a way back that was named. A
+/// beginning of its identifier is enough where no other begins so; `base` is before the first one, `app.zero` before the first
+/// one of an application.
+pub fn known_up_to(adapter: Adapter, current: &Reading, goal: &str) -> Result<Reading, String> {
+    if goal == "base" && adapter != Adapter::Django {
+        return Ok(Reading::default());
+    }
+    if let (Adapter::Django, Some(application)) = (adapter, goal.strip_suffix(".zero")) {
+        let others = |migration: &&Migration| crate::database::application(&migration.id) != application;
+        return Ok(Reading { known: current.known.iter().filter(others).cloned().collect(), ..Reading::default() });
+    }
+    let exact = current.known.iter().filter(|migration| migration.id == goal);
+    let begins = current.known.iter().filter(|migration| migration.id.starts_with(goal));
+    let mut found: Vec<&Migration> = exact.collect();
+    if found.is_empty() {
+        found = begins.collect();
+    }
+    let [goal] = found.as_slice() else {
+        let what = if found.is_empty() { "no migration that the image that runs knows" } else { "the beginning of several migrations" };
+        return Err(format!("{goal} is {what}"));
+    };
+    let index = current.known.iter().position(|migration| migration == *goal).unwrap_or_default();
+    let below = crate::database::ancestors(&current.known, &goal.id);
+    let stays = |(place, migration): &(usize, &Migration)| match adapter {
+        Adapter::Alembic => below.contains(migration.id.as_str()),
+        Adapter::Django => {
+            *place >= index
+                || crate::database::application(&migration.id) != crate::database::application(&goal.id)
+        }
+        Adapter::Flyway | Adapter::Command => *place >= index,
+    };
+    let known = current.known.iter().enumerate().filter(stays).map(|(_, migration)| migration.clone()).collect();
+    Ok(Reading { known, heads: vec![goal.id.clone()], ..Reading::default() })
+}
+
 /// The one head of the target, where everything that is to be undone stands on it.
 fn goal_in_a_graph(current: &Reading, target: &Reading, steps: &[Migration]) -> Result<Vec<String>, String> {
     let [head] = target.heads.as_slice() else {

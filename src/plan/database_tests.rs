@@ -88,3 +88,26 @@ fn in_a_line_only_the_newest_can_be_undone() {
         assert_eq!(way(&fit(adapter, &current, &target)), expected);
     }
 }
+
+#[test]
+fn a_goal_may_be_named() {
+    let line = reading("3c>4d 2b>3c 1a>2b 1a", "4d", "4d", "4d 3c 2b 1a");
+    let apps = reading("b.2 a.2 b.1 a.1", "a.2 b.2", "b.2", "b.2 a.2 b.1 a.1");
+    for (adapter, current, goal, expected) in [
+        (Adapter::Alembic, &line, "2b", "4d 3c to 2b"),
+        (Adapter::Alembic, &line, "2", "4d 3c to 2b"),
+        (Adapter::Alembic, &line, "base", "4d 3c 2b 1a to "),
+        (Adapter::Alembic, &line, "4d", "exact"),
+        (Adapter::Alembic, &line, "9", "9 is no migration that the image that runs knows"),
+        (Adapter::Command, &line, "3c", "4d to 3c"),
+        (Adapter::Django, &apps, "b.1", "b.2 to b.1"),
+        (Adapter::Django, &apps, "b.zero", "b.2 b.1 to b.zero"),
+        (Adapter::Django, &apps, "b", "b is the beginning of several migrations"),
+    ] {
+        let way = known_up_to(adapter, current, goal).map(|target| way(&fit(adapter, current, &target)));
+        assert_eq!(way.unwrap_or_else(|why| why), expected, "{goal}");
+    }
+    let behind = reading("2>3 1>2 1", "3", "2", "2 1");
+    let target = known_up_to(Adapter::Alembic, &behind, "3").unwrap();
+    assert_eq!(way(&fit(Adapter::Alembic, &behind, &target)), "behind 3");
+}

@@ -179,7 +179,8 @@ fn plan_workload(
     });
 }
 
-fn planned_release(snapshot: &Snapshot) -> Option<PlannedRelease> {
+/// The release as plans name it.
+pub fn planned_release(snapshot: &Snapshot) -> Option<PlannedRelease> {
     let release = snapshot.release.as_ref()?;
     let newest = release.newest()?;
     Some(PlannedRelease {

@@ -65,6 +65,11 @@ impl Plan {
         self.findings.iter().any(|finding| finding.status == FindingStatus::Fail)
     }
 
+    /// Whether a workload is stopped while the database goes back.
+    pub fn waits_for_database(&self, workload: &WorkloadRef) -> bool {
+        self.database.as_ref().is_some_and(|step| step.uses.contains(workload))
+    }
+
     /// The workloads that the plan is about: those that are written, and those that are at the target already.
     pub fn touched(&self) -> impl Iterator<Item = &WorkloadRef> {
         self.workloads.iter().map(|planned| &planned.workload).chain(&self.unchanged)

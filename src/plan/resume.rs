@@ -13,13 +13,17 @@ pub struct Remaining {
     pub done: Vec<(WorkloadPlan, i64)>,
 }
 
-/// Takes a plan apart by what runs now.
-pub fn remaining(plan: &Plan, now: &Snapshot) -> Remaining {
+/// Takes a plan apart by what runs now. Whether the database went back already only the journal tells; while it has not,
+/// everything that uses it is still to be stopped, whatever it looks like.
+pub fn remaining(plan: &Plan, now: &Snapshot, database_is_done: bool) -> Remaining {
     let mut left = Plan { workloads: Vec::new(), ..plan.clone() };
+    if database_is_done {
+        left.database = None;
+    }
     let mut done = Vec::new();
     for planned in &plan.workloads {
         match now.workload(&planned.workload) {
-            Some(live) if is_done(planned, live) => done.push((planned.clone(), live.generation)),
+            Some(live) if is_done(planned, live) && !left.waits_for_database(&planned.workload) => done.push((planned.clone(), live.generation)),
             Some(live) => {
                 // Our own stop may have given it its first annotation.
                 let has_annotations = !live.annotations.is_empty();
@@ -124,7 +128,7 @@ mod tests {
             ("acme/web:good", 0, json!({REPLICAS_BEFORE: "2"}), false),
             ("acme/web:hotfix", 2, json!({}), false),
         ] {
-            let left = remaining(&plan(), &live(image, replicas, &annotations));
+            let left = remaining(&plan(), &live(image, replicas, &annotations), false);
             let expected = if is_done { (0, 1) } else { (1, 0) };
             assert_eq!((left.plan.workloads.len(), left.done.len()), expected, "{image} {replicas}");
         }
@@ -134,7 +138,7 @@ mod tests {
     fn another_object_of_the_name_is_not_the_one_that_was_written() {
         let mut plan = plan();
         plan.workloads[0].uid = "other".to_owned();
-        assert!(remaining(&plan, &live("acme/web:good", 2, &json!({}))).done.is_empty());
+        assert!(remaining(&plan, &live("acme/web:good", 2, &json!({})), false).done.is_empty());
     }
 
     #[test]

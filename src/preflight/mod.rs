@@ -12,6 +12,7 @@ mod references;
 pub mod role;
 pub mod rollback;
 mod room;
+pub mod schema;
 pub mod rules;
 
 use std::time::Duration;

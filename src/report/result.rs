@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::config::Adapter;
+use crate::database::Migration;
 use crate::event::{Diagnosis, Finding, Phase, Verification};
+use crate::execute::DatabaseDone;
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::Skipped;
 use crate::plan::repair::RepairPlan;
@@ -58,7 +61,7 @@ pub struct ResultDocument {
     /// Controllers that were paused.
     pub frozen: Vec<Value>,
     /// What was done to the database.
-    pub database: Option<Value>,
+    pub database: Option<DatabaseResult>,
     /// Results of the smoke tests.
     pub verify: Vec<Verification>,
     /// What was not touched, and why.
@@ -209,6 +212,28 @@ pub struct WorkloadResult {
     pub containers: Vec<ContainerResult>,
     /// Why it is not ready.
     pub diagnosis: Vec<Diagnosis>,
+}
+
+/// The database in a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseResult {
+    /// Which program keeps its migrations.
+    pub adapter: Adapter,
+    /// The workload in whose environment it is run.
+    pub workload: String,
+    /// The image that undoes migrations.
+    pub image: String,
+    /// The image whose newest migration is the goal.
+    pub target_image: Option<String>,
+    /// Where the database was.
+    pub from: Vec<String>,
+    /// Where it goes.
+    pub to: Vec<String>,
+    /// The migrations that are undone, newest first.
+    pub steps: Vec<Migration>,
+    /// What became of it; `null` for a plan.
+    pub done: Option<DatabaseDone>,
 }
 
 /// Replicas in a result.

@@ -2,6 +2,7 @@
 //! plain timestamped lines elsewhere, one JSON object a line where that was asked for.
 
 mod checklist;
+mod database;
 mod diff;
 mod failure;
 mod history;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 pub use checklist::checklist_screen;
+pub use database::{database_history, database_line, database_plan, database_position};
 pub use diff::{Detail, diff_summary, diff_text};
 pub use failure::failure_block;
 pub use history::{history_table, workload_history_table};

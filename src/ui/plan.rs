@@ -44,6 +44,9 @@ pub fn plan_screen(
         let _ = writeln!(text, "  {reference} is at the target already");
     }
     summary(&mut text, printer, plan);
+    if let Some(step) = &plan.database {
+        text.push_str(&super::database_plan(printer, step));
+    }
     not_touched(&mut text, plan);
     checks(&mut text, printer, findings);
     if let Some(revision) = plan.same_images_as {

@@ -1,19 +1,13 @@
 //! Commands that the configuration names, in a container of a ready pod. What they do is the configuration's business;
 //! that they only read is asked of whoever writes it.
 
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::{Api, AttachParams};
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::http::short;
 use super::{Answer, Request};
 use crate::config::ExecCheck;
-use crate::context::Context;
+use crate::context::{Context, exec};
 use crate::discover::Workload;
-
-/// Bytes of output that are read.
-const LONGEST_OUTPUT: u64 = 64 * 1024;
 
 /// Runs the command once.
 pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) -> Answer {
@@ -31,41 +25,19 @@ pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) 
         let first = workload.containers.iter().find(|container| !container.init)?;
         Some(first.name.as_str())
     });
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &workload.reference.namespace);
-    let mut parameters = AttachParams::default().stdin(false).stdout(true).stderr(true);
-    if let Some(container) = container {
-        parameters = parameters.container(container);
-    }
-    let mut process = match api.exec(&pod.name, &check.command, &parameters).await {
-        Ok(process) => process,
+    let namespace = &workload.reference.namespace;
+    let heard = match exec::run(&context.client, namespace, &pod.name, container, &check.command).await {
+        Ok(heard) => heard,
         Err(error) => {
             return Answer::fail(format!("cannot be run in pod {}: {error}", pod.name))
-                .hinted(format!("kubectl auth can-i create pods/exec -n {}", workload.reference.namespace));
+                .hinted(format!("kubectl auth can-i create pods/exec -n {namespace}"));
         }
     };
-    let status = process.take_status();
-    let (stdout, stderr) = (process.stdout(), process.stderr());
-    let (stdout, stderr, status) = futures::join!(read(stdout), read(stderr), async {
-        match status {
-            Some(status) => status.await,
-            None => None,
-        }
-    });
-    process.abort();
-    judge(check, &pod.name, status.as_ref(), &stdout, &stderr)
-}
-
-async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        // What was read before a broken connection counts; the status says whether the command ended.
-        let _ = stream.take(LONGEST_OUTPUT).read_to_end(&mut bytes).await;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    judge(check, &pod.name, heard.status.as_ref(), &heard.stdout, &heard.stderr)
 }
 
 fn judge(check: &ExecCheck, pod: &str, status: Option<&Status>, stdout: &str, stderr: &str) -> Answer {
-    let Some(code) = status.and_then(exit_code) else {
+    let Some(code) = status.and_then(exec::exit_code) else {
         let why = status.and_then(|status| status.message.clone());
         let why = why.unwrap_or_else(|| "the connection ended before the command".to_owned());
         return Answer::fail(format!("could not be run in pod {pod}: {}", short(&why)));
@@ -84,19 +56,6 @@ fn judge(check: &ExecCheck, pod: &str, status: Option<&Status>, stdout: &str, st
         }
         _ => Answer::pass(format!("exit code {code} in pod {pod}")),
     }
-}
-
-/// The exit code that a status tells; nothing where the command did not run.
-fn exit_code(status: &Status) -> Option<i32> {
-    if status.status.as_deref() == Some("Success") {
-        return Some(0);
-    }
-    if status.reason.as_deref() != Some("NonZeroExitCode") {
-        return None;
-    }
-    let causes = status.details.as_ref()?.causes.as_ref()?;
-    let cause = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?;
-    cause.message.as_ref()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -108,6 +108,13 @@ pub async fn output(client: &Client, run: &Run, tail: i64) -> Vec<ContainerLog> 
     logs::of_pods(client, &run.namespace, &pods, tail).await
 }
 
+/// Everything that a container of its newest pod has said, as it stands: for programs, not for people.
+pub async fn text(client: &Client, run: &Run, container: &str) -> Result<String, Error> {
+    let newest = pods(client, run).await?.pop().and_then(|pod| pod.metadata.name);
+    let Some(pod) = newest else { return Ok(String::new()) };
+    logs::text(client, &run.namespace, &pod, container).await
+}
+
 /// The pods that belong to it, oldest first.
 async fn pods(client: &Client, run: &Run) -> Result<Vec<Pod>, Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &run.namespace);

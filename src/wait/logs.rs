@@ -13,6 +13,8 @@ use crate::event::{Diagnosis, DiagnosisCode};
 /// Lines that are enough to see why something failed.
 pub const LINES: i64 = 25;
 const LIMIT_BYTES: i64 = 64 * 1024;
+/// Bytes of a text for programs.
+const LONGEST_TEXT: i64 = 4 * 1024 * 1024;
 const LINE_LIMIT: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -43,6 +45,18 @@ pub(super) async fn last_words(client: &Client, namespace: &str, diagnosis: &Dia
         pods.logs(pod, &parameters(container, false)).await.unwrap_or_default()
     };
     lines(&timeout(PATIENCE, read).await.unwrap_or_default(), LINES)
+}
+
+/// Everything that a container has said, as it stands.
+pub(super) async fn text(
+    client: &Client,
+    namespace: &str,
+    pod: &str,
+    container: &str,
+) -> Result<String, kube::Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let parameters = LogParams { container: Some(container.to_owned()), limit_bytes: Some(LONGEST_TEXT), ..LogParams::default() };
+    api.logs(pod, &parameters).await
 }
 
 /// What a container has said.

@@ -1,0 +1,288 @@
+//! Runs programs of migrations: questions in a pod or a Job, the downgrade in a Job of the image that knows what is to be
+//! undone, after whatever uses the database was stopped and before anything is started (design D9).
+//!
+//! A Job that has begun is not interrupted, and is found again by the label of its operation: a process that goes on with the
+//! operation waits for its end. What became of the database is read from the database, not from exit codes.
+
+mod jobs;
+mod read;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::phase;
+use crate::context::Context;
+use crate::database::{self, Reading, ReadError, Wanted, job, position};
+use crate::discover::Workload;
+use crate::event::{EventKind, Phase, StageStatus};
+use crate::plan::database::{DatabasePlan, Standing};
+use crate::wait::completion::Run;
+use crate::wait::redaction::redact;
+use crate::words::counted;
+use crate::workload::WorkloadRef;
+use kube::api::{Api, DynamicObject};
+
+pub use read::{Heard, Place, ask, read};
+
+/// What must not be done twice: the name of the milestone in the journal.
+pub const MILESTONE: &str = "database";
+/// How long the Job of a downgrade stays, with its output: a day.
+const STAYS: Duration = Duration::from_secs(24 * 3600);
+/// Lines of its output that are shown and kept.
+const OUTPUT_LINES: usize = 200;
+/// How much longer than the Job's own limit it is waited for: it takes the controller a moment to say so.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Why a program could not be heard.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The workload has no such container.
+    #[error("{workload} has no container {container}")]
+    NoContainer {
+        /// The workload.
+        workload: WorkloadRef,
+        /// The name.
+        container: String,
+    },
+    /// The Job could not be made.
+    #[error("the Job {name} could not be created: {why}")]
+    Create {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The Job did not end well.
+    #[error("the Job {name} {why}")]
+    Job {
+        /// Its name.
+        name: String,
+        /// What it did.
+        why: String,
+    },
+    /// The program's answer is no use.
+    #[error("{program} in {image}: {error}")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// In which image.
+        image: String,
+        /// Why.
+        error: ReadError,
+    },
+}
+
+/// What became of the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseDone {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Where it is, where that could be read.
+    pub at: Option<Vec<String>>,
+    /// The Job that ran the downgrade, where one did.
+    pub job: Option<String>,
+    /// The last lines of its output, without credentials.
+    pub output: Vec<String>,
+    /// Why it is not where it should be.
+    pub problem: Option<String>,
+}
+
+impl DatabaseDone {
+    /// Nothing was done, and why.
+    pub(super) fn untouched(problem: impl Into<String>) -> Self {
+        Self {
+            standing: Standing::Untouched,
+            at: None,
+            job: None,
+            output: Vec::new(),
+            problem: Some(problem.into()),
+        }
+    }
+
+    /// Whether the target image fits the database now.
+    pub fn is_down(&self) -> bool {
+        self.standing == Standing::Down
+    }
+}
+
+/// Takes the database back, as the phase of that name. Everything that uses it has been stopped.
+pub async fn downgrade(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
+    let (from, to) = (position(&plan.downgrade.from), position(&plan.downgrade.to));
+    let about = format!("{from} → {to}, in {}", plan.image);
+    phase(context, Phase::Database, &about, async {
+        let done = Box::pin(take_back(context, plan)).await;
+        let status = if done.is_down() { StageStatus::Done } else { StageStatus::Failed };
+        let message = match &done.problem {
+            None => format!("{from} → {to}, {} undone", counted(plan.downgrade.steps.len(), "migration")),
+            Some(problem) => problem.clone(),
+        };
+        if done.is_down() {
+            context.guard.milestone(MILESTONE).await;
+        }
+        (done, status, message)
+    })
+    .await
+}
+
+async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
+    let place = match place_of(context, plan).await {
+        Ok(place) => place,
+        Err(why) => return DatabaseDone::untouched(why),
+    };
+    let namespace = &plan.workload.namespace;
+    let earlier = match jobs::existing(context, namespace, "downgrade").await {
+        Ok(earlier) => earlier,
+        Err(error) => return DatabaseDone::untouched(format!("it was not begun: {}", jobs::words(&error))),
+    };
+    // One that an earlier process has begun is this operation's own: its end is waited for.
+    let mut last = None;
+    for run in &earlier {
+        let end = jobs::wait(context, run, plan.timeout() + GRACE, None).await;
+        last = Some((run.clone(), jobs::problem(end)));
+    }
+    let name = |count: usize| format!("database-{count}");
+    let before = read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len())).await;
+    let before = match before {
+        Ok(heard) => heard.reading,
+        Err(trouble) if last.is_none() => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
+        Err(trouble) => return ended(context, plan, last, Err(trouble)).await,
+    };
+    match plan.standing(&before) {
+        Standing::Down => return ended(context, plan, last, Ok(before)).await,
+        Standing::Untouched if before.at != plan.downgrade.from => {
+            return DatabaseDone {
+                at: Some(before.at.clone()),
+                ..DatabaseDone::untouched(format!(
+                    "it was not begun: somebody has moved the database to {} since the plan was made",
+                    before.position()
+                ))
+            };
+        }
+        Standing::Unknown => {
+            return DatabaseDone::untouched(format!("it was not begun: the database is at {}", before.position()));
+        }
+        Standing::Untouched | Standing::HalfWay => {}
+    }
+    if let Some(signal) = context.interrupt.signal() {
+        return DatabaseDone::untouched(format!("it was not begun: interrupted by {}", signal.name()));
+    }
+    let (run, problem) = match run_downgrade(context, plan, &place, earlier.len() + 1).await {
+        Ok(ran) => ran,
+        Err(trouble) => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
+    };
+    let after = read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len() + 1)).await;
+    ended(context, plan, Some((run, problem)), after.map(|heard| heard.reading)).await
+}
+
+/// The workload's pod template as it is now: with the image that knows what is to be undone.
+async fn place_of(context: &Context, plan: &DatabasePlan) -> Result<Place, String> {
+    let resource = plan.workload.kind.api_resource();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &plan.workload.namespace, &resource);
+    let found = api.get(&plan.workload.name).await;
+    let found = found.map_err(|error| format!("it was not begun: {}", jobs::words(&error)))?;
+    let workload = Workload::read(plan.workload.kind, &found);
+    let place = Place::of(&plan.settings, &workload).map_err(|error| error.to_string())?;
+    if workload.uid != plan.uid || place.image != plan.image {
+        return Err(format!(
+            "it was not begun: {} runs {} now, and the plan was made for {}",
+            plan.workload, place.image, plan.image
+        ));
+    }
+    Ok(place.without_pods())
+}
+
+/// Runs the downgrade to its end.
+async fn run_downgrade(
+    context: &Context,
+    plan: &DatabasePlan,
+    place: &Place,
+    attempt: usize,
+) -> Result<(Run, Option<String>), Trouble> {
+    let commands = database::downgrade(&plan.settings, &plan.downgrade);
+    let script = job::downgrade(&commands, &plan.settings);
+    let name = format!("kubectl-rollback-{}-downgrade-{attempt}", context.operation);
+    let order = job::Order {
+        name: &name,
+        operation: &context.operation,
+        purpose: "downgrade",
+        container: &place.container,
+        image: &place.image,
+        script: &script,
+        limit: plan.timeout(),
+        stays: STAYS,
+    };
+    let body = job::job(&place.template, &plan.settings, &order).ok_or_else(|| Trouble::NoContainer {
+        workload: plan.workload.clone(),
+        container: place.container.clone(),
+    })?;
+    let run = jobs::create(context, &plan.workload.namespace, &body)
+        .await
+        .map_err(|error| Trouble::Create { name: name.clone(), why: jobs::words(&error) })?;
+    jobs::report_creation(context, &run);
+    let end = jobs::wait(context, &run, plan.timeout() + GRACE, None).await;
+    Ok((run, jobs::problem(end)))
+}
+
+/// What became of it, from what the Job and the database say.
+async fn ended(
+    context: &Context,
+    plan: &DatabasePlan,
+    ran: Option<(Run, Option<String>)>,
+    now: Result<Reading, Trouble>,
+) -> DatabaseDone {
+    let (run, problem) = ran.map_or((None, None), |(run, problem)| (Some(run), problem));
+    let mut output = Vec::new();
+    if let Some(run) = &run {
+        output = show_output(context, run).await;
+    }
+    let job_ended_well = run.is_some() && problem.is_none();
+    let job = run.map(|run| run.name);
+    let said = |job: &Option<String>, problem: &Option<String>| match (job, problem) {
+        (Some(job), Some(problem)) => format!("the Job {job} {problem}"),
+        (Some(job), None) => format!("the Job {job} succeeded"),
+        _ => String::new(),
+    };
+    let (standing, at, problem) = match now {
+        Err(trouble) if job_ended_well => {
+            context.warn(format!("where the database is could not be read afterwards: {trouble}"));
+            (Standing::Down, None, None)
+        }
+        Err(trouble) => {
+            let ended = said(&job, &problem);
+            (Standing::Unknown, None, Some(format!("{ended}; where the database is could not be read: {trouble}")))
+        }
+        Ok(reading) => {
+            let standing = plan.standing(&reading);
+            let position = reading.position();
+            let why = match standing {
+                Standing::Down => None,
+                _ => Some(format!("{}, and the database is at {position}", said(&job, &problem))),
+            };
+            if let (Standing::Down, Some(problem)) = (standing, &problem) {
+                context.warn(format!("the Job {} {problem}, but the database is at {position}, where it should be", job.as_deref().unwrap_or_default()));
+            }
+            (standing, Some(reading.at), why)
+        }
+    };
+    DatabaseDone { standing, at, job, output, problem }
+}
+
+/// Shows what the program has said, and answers it.
+async fn show_output(context: &Context, run: &Run) -> Vec<String> {
+    let text = jobs::text(context, run).await.unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines = &lines[lines.len().saturating_sub(OUTPUT_LINES)..];
+    let lines: Vec<String> = lines.iter().map(|line| redact(line)).collect();
+    if !lines.is_empty() {
+        context.emit(EventKind::Output {
+            object: jobs::reference(run),
+            pod: run.name.clone(),
+            container: job::CONTAINER.to_owned(),
+            lines: lines.clone(),
+        });
+    }
+    lines
+}
