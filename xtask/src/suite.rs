@@ -94,7 +94,13 @@ impl Suite {
         }
         if targets.contains(FULL_TARGET) {
             match cluster::missing_for(Mode::Full) {
-                None => self.cluster_stage(Mode::Full, &[FULL_TARGET], arguments)?,
+                None => {
+                    // Before the cluster, which could not reach the packages. Without them the tests that need them fail.
+                    if let Err(error) = cluster::build_services() {
+                        screen::say(&format!("error: {error:#}"));
+                    }
+                    self.cluster_stage(Mode::Full, &[FULL_TARGET], arguments)?;
+                }
                 Some(reason) => self.leave_out(&reason)?,
             }
         }

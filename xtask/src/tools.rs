@@ -62,14 +62,8 @@ enum Source {
 
 /// Builds whatever is missing in the cache and returns where everything is.
 pub fn ensure() -> Result<Tools> {
-    let programs = folders::cache()?.join("bin");
-    fs::create_dir_all(&programs)?;
-    let builds = builds()?;
-    for build in &builds {
-        build.ensure(&programs)?;
-    }
-    let folder_of = |index: usize| programs.join(&builds[index].key);
-    let [components, kwok, helm3, helm4, krew] = [0, 1, 2, 3, 4].map(folder_of);
+    let folders = builds()?.iter().map(Build::ensure).collect::<Result<Vec<_>>>()?;
+    let [components, kwok, helm3, helm4, krew] = [0, 1, 2, 3, 4].map(|index: usize| folders[index].clone());
     let links = [
         ("kubectl", components.join("testenv")),
         ("kwok", kwok.join("kwok")),
@@ -78,22 +72,19 @@ pub fn ensure() -> Result<Tools> {
         ("krew", krew.join("krew")),
         ("validate-krew-manifest", krew.join("validate-krew-manifest")),
     ];
-    let folder = ensure_links(&programs, &links)?;
+    let folder = ensure_links(&programs()?, &links)?;
     Ok(Tools { components: components.join("testenv"), kwok: kwok.join("kwok"), folder })
 }
 
 /// The path of cargo-fuzz, which is built when it is missing: it is needed for `cargo xtask fuzz` only.
 pub fn ensure_cargo_fuzz() -> Result<PathBuf> {
-    let programs = folders::cache()?.join("bin");
-    fs::create_dir_all(&programs)?;
     let build = Build {
         key: format!("cargo-fuzz-{CARGO_FUZZ_VERSION}"),
         announcement: format!("building cargo-fuzz {CARGO_FUZZ_VERSION}, once, about 1 minute"),
         programs: &["bin/cargo-fuzz"],
         source: Source::Crate { name: "cargo-fuzz", version: CARGO_FUZZ_VERSION },
     };
-    build.ensure(&programs)?;
-    Ok(programs.join(&build.key).join("bin/cargo-fuzz"))
+    Ok(build.ensure()?.join("bin/cargo-fuzz"))
 }
 
 fn builds() -> Result<Vec<Build>> {
@@ -166,28 +157,8 @@ fn builds() -> Result<Vec<Build>> {
 }
 
 impl Build {
-    fn ensure(&self, programs: &Path) -> Result<()> {
-        let folder = programs.join(&self.key);
-        if folder.is_dir() {
-            return Ok(());
-        }
-        let lock = File::create(programs.join(format!(".{}.lock", self.key)))?;
-        lock.lock().context("cannot lock the cache of built tools")?;
-        if folder.is_dir() {
-            return Ok(());
-        }
-        screen::say(&self.announcement);
-        let started = Instant::now();
-        let unfinished = programs.join(format!(".{}.{}", self.key, std::process::id()));
-        fs::create_dir_all(&unfinished)?;
-        let built = self.build_into(&unfinished);
-        if let Err(error) = built {
-            _ = fs::remove_dir_all(&unfinished);
-            return Err(error.context(format!("cannot build {}", self.key)));
-        }
-        fs::rename(&unfinished, &folder)?;
-        screen::say(&format!("built {} in {}", self.key, screen::duration(started.elapsed())));
-        Ok(())
+    fn ensure(&self) -> Result<PathBuf> {
+        build_once(&self.key, &self.announcement, |folder| self.build_into(folder))
     }
 
     fn build_into(&self, folder: &Path) -> Result<()> {
@@ -234,6 +205,39 @@ impl Build {
         }
         Ok(())
     }
+}
+
+/// The folder of this key in the cache, built when it is missing. `build` is given a fresh folder, which is renamed into
+/// place when it is complete.
+pub fn build_once(key: &str, announcement: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let programs = programs()?;
+    let folder = programs.join(key);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let lock = File::create(programs.join(format!(".{key}.lock")))?;
+    lock.lock().context("cannot lock the cache of built tools")?;
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    screen::say(announcement);
+    let started = Instant::now();
+    let unfinished = programs.join(format!(".{key}.{}", std::process::id()));
+    fs::create_dir_all(&unfinished)?;
+    if let Err(error) = build(&unfinished) {
+        _ = fs::remove_dir_all(&unfinished);
+        return Err(error.context(format!("cannot build {key}")));
+    }
+    fs::rename(&unfinished, &folder)?;
+    screen::say(&format!("built {key} in {}", screen::duration(started.elapsed())));
+    Ok(folder)
+}
+
+/// The folder of all that is built once.
+fn programs() -> Result<PathBuf> {
+    let programs = folders::cache()?.join("bin");
+    fs::create_dir_all(&programs)?;
+    Ok(programs)
 }
 
 /// A folder of links that is complete whenever it exists; its name follows from what it links to.

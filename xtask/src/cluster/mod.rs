@@ -13,6 +13,7 @@ mod simulation;
 mod state;
 mod supervisor;
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
@@ -61,6 +62,8 @@ pub enum ClusterCommand {
     Tools,
     /// Put one more image into the registry of a cluster of mode full
     Image(ImageArguments),
+    /// Put the images of the real services (PostgreSQL, Redis, Prometheus, a backend) into the registry of a cluster of mode full
+    Services(Name),
     /// Stop a cluster and remove everything that it left
     Down(DownArguments),
     /// Run the components of a cluster (what `up` starts in the background)
@@ -121,9 +124,14 @@ pub fn run(command: ClusterCommand) -> Result<()> {
         }
         ClusterCommand::Tools => {
             screen::result(&tools::ensure()?.folder.display().to_string());
+            // Nobody who only wants the programs shall miss them for this.
+            if let Err(error) = build_services() {
+                screen::say(&format!("{error:#}"));
+            }
             Ok(())
         }
         ClusterCommand::Image(arguments) => add_image(&arguments),
+        ClusterCommand::Services(Name { name }) => add_services(&name),
         ClusterCommand::Down(DownArguments { all: true, .. }) => down_all(),
         ClusterCommand::Down(DownArguments { name, .. }) => down(&name.name),
         ClusterCommand::Supervise(arguments) => supervisor::run(&arguments),
@@ -160,12 +168,34 @@ fn status(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn add_image(arguments: &ImageArguments) -> Result<()> {
-    let folder = folders::cluster(&arguments.name.name)?;
+/// Builds what the images of the real services need, where this machine can.
+pub fn build_services() -> Result<()> {
+    #[cfg(target_os = "linux")]
+    if full::debian::is_possible() {
+        full::debian::ensure()?;
+    }
+    Ok(())
+}
+
+fn add_services(name: &str) -> Result<()> {
+    let folder = folder_with_registry(name)?;
+    #[cfg(target_os = "linux")]
+    full::services::add(&folder)?;
+    screen::say(&format!("cluster {name} has the images of the real services"));
+    Ok(())
+}
+
+fn folder_with_registry(name: &str) -> Result<PathBuf> {
+    let folder = folders::cluster(name)?;
     let running = State::read(&folder).filter(State::supervisor_runs);
     if !running.is_some_and(|state| state.mode == Mode::Full) {
-        bail!("cluster {} does not run in mode full: it has no registry", arguments.name.name);
+        bail!("cluster {name} does not run in mode full: it has no registry");
     }
+    Ok(folder)
+}
+
+fn add_image(arguments: &ImageArguments) -> Result<()> {
+    let folder = folder_with_registry(&arguments.name.name)?;
     let Some((repository, tag)) = arguments.image.rsplit_once(':') else {
         bail!("{} has no tag", arguments.image);
     };

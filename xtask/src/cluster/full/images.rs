@@ -1,7 +1,7 @@
 //! Images for real containers, written straight into the storage of a registry: no container engine,
 //! no base image and no network are needed.
 //!
-//! All images share one layer with a static busybox and the program `service`
+//! The images of [`write_all`] share one layer with a static busybox and the program `service`
 //! (`tests/cluster/image`), which acts out the behaviour that the image's tag stands for.
 
 use std::collections::BTreeSet;
@@ -107,47 +107,69 @@ pub fn add(folder: &Path, repository: &str, tag: &str, behaviour: &str) -> Resul
     Images::open(folder)?.write(&format!("acme/{name}"), tag, behaviour, port)
 }
 
-/// The storage of a registry with the layer that all images share.
+/// The storage of a registry with the layer that all images of the stand-ins share.
 struct Images {
-    storage: PathBuf,
+    storage: Storage,
     layer: Blob,
-}
-
-/// Content that is in the storage already.
-struct Blob {
-    digest: String,
-    size: usize,
 }
 
 impl Images {
     fn open(folder: &Path) -> Result<Self> {
-        let storage = storage(folder).join("docker/registry/v2");
-        let layer = write_blob(&storage, &layer()?)?;
+        let storage = Storage::of(folder);
+        let layer = storage.write_blob(&layer()?)?;
         Ok(Self { storage, layer })
     }
 
-    /// Writes the configuration and the manifest of one image and lets the tag point to it.
     fn write(&self, repository: &str, tag: &str, behaviour: &str, port: u16) -> Result<()> {
-        let mut configuration = json!({
-            "architecture": match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other },
-            "os": "linux",
-            "config": {
-                "Env": [
-                    "PATH=/bin",
-                    format!("SERVICE={repository}"),
-                    format!("VERSION={tag}"),
-                    format!("BEHAVIOUR={}", behaviour_of(behaviour)),
-                    format!("PORT={port}"),
-                ],
-                "Entrypoint": ["/bin/service"],
-            },
-            "rootfs": {"type": "layers", "diff_ids": [self.layer.digest]},
+        let mut config = json!({
+            "Env": [
+                "PATH=/bin",
+                format!("SERVICE={repository}"),
+                format!("VERSION={tag}"),
+                format!("BEHAVIOUR={}", behaviour_of(behaviour)),
+                format!("PORT={port}"),
+            ],
+            "Entrypoint": ["/bin/service"],
         });
         if repository == "library/busybox" {
-            configuration["config"]["Entrypoint"] = Value::Null;
-            configuration["config"]["Cmd"] = json!(["sh"]);
+            config["Entrypoint"] = Value::Null;
+            config["Cmd"] = json!(["sh"]);
         }
-        let configuration = write_blob(&self.storage, &serde_json::to_vec(&configuration)?)?;
+        self.storage.write_image(repository, tag, &config, &[&self.layer])
+    }
+}
+
+/// Content that is in the storage already.
+pub struct Blob {
+    digest: String,
+    size: u64,
+}
+
+/// The storage of a registry.
+pub struct Storage(PathBuf);
+
+impl Storage {
+    /// That of the cluster in `folder`.
+    pub fn of(folder: &Path) -> Self {
+        Self(storage(folder).join("docker/registry/v2"))
+    }
+
+    /// Writes the configuration and the manifest of one image and lets the tag point to it.
+    pub fn write_image(&self, repository: &str, tag: &str, config: &Value, layers: &[&Blob]) -> Result<()> {
+        let digests: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+        let configuration = json!({
+            "architecture": match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", other => other },
+            "os": "linux",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": digests},
+        });
+        let configuration = self.write_blob(&serde_json::to_vec(&configuration)?)?;
+        let described = |layer: &&Blob| {
+            json!({
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": layer.digest, "size": layer.size,
+            })
+        };
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
@@ -155,16 +177,13 @@ impl Images {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
                 "digest": configuration.digest, "size": configuration.size,
             },
-            "layers": [{
-                "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                "digest": self.layer.digest, "size": self.layer.size,
-            }],
+            "layers": layers.iter().map(described).collect::<Vec<_>>(),
         });
-        let manifest = write_blob(&self.storage, &serde_json::to_vec(&manifest)?)?;
+        let manifest = self.write_blob(&serde_json::to_vec(&manifest)?)?;
 
-        let repository = self.storage.join("repositories").join(repository);
+        let repository = self.0.join("repositories").join(repository);
         let path_of = |digest: &str| digest.replace(':', "/");
-        for blob in [&self.layer, &configuration] {
+        for blob in layers.iter().copied().chain([&configuration]) {
             write_link(&repository.join("_layers").join(path_of(&blob.digest)), &blob.digest)?;
         }
         let manifests = repository.join("_manifests");
@@ -174,6 +193,36 @@ impl Images {
         write_link(&tag.join("index").join(&path), &manifest.digest)?;
         write_link(&tag.join("current"), &manifest.digest)
     }
+
+    pub fn write_blob(&self, content: &[u8]) -> Result<Blob> {
+        let hash = hexadecimal(ring::digest::digest(&ring::digest::SHA256, content).as_ref())?;
+        fs::write(self.place_of(&hash)?, content)?;
+        Ok(Blob { digest: format!("sha256:{hash}"), size: u64::try_from(content.len())? })
+    }
+
+    /// Takes a file that is elsewhere by another name of it, where the file system allows that: nothing is copied.
+    pub fn link_blob(&self, file: &Path, digest: &str, size: u64) -> Result<Blob> {
+        let place = self.place_of(digest.trim_start_matches("sha256:"))?;
+        if !place.exists() && fs::hard_link(file, &place).is_err() {
+            fs::copy(file, &place)?;
+        }
+        Ok(Blob { digest: digest.to_owned(), size })
+    }
+
+    fn place_of(&self, hash: &str) -> Result<PathBuf> {
+        let folder = self.0.join("blobs/sha256").join(&hash[..2]).join(hash);
+        fs::create_dir_all(&folder)?;
+        Ok(folder.join("data"))
+    }
+}
+
+/// Bytes as two digits each.
+pub fn hexadecimal(bytes: &[u8]) -> Result<String> {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
 }
 
 /// `crash-2` and `crash.7` behave like `crash`.
@@ -184,17 +233,6 @@ fn behaviour_of(tag: &str) -> &str {
 fn write_link(folder: &Path, digest: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     Ok(fs::write(folder.join("link"), digest)?)
-}
-
-fn write_blob(storage: &Path, content: &[u8]) -> Result<Blob> {
-    let mut hash = String::new();
-    for byte in ring::digest::digest(&ring::digest::SHA256, content).as_ref() {
-        write!(hash, "{byte:02x}")?;
-    }
-    let folder = storage.join("blobs/sha256").join(&hash[..2]).join(&hash);
-    fs::create_dir_all(&folder)?;
-    fs::write(folder.join("data"), content)?;
-    Ok(Blob { digest: format!("sha256:{hash}"), size: content.len() })
 }
 
 /// A tar archive with busybox under all its names, the service, and the log lines of the behaviours.
@@ -228,7 +266,7 @@ fn layer() -> Result<Vec<u8>> {
     Ok(archive.into_inner()?)
 }
 
-fn append(
+pub fn append(
     archive: &mut tar::Builder<Vec<u8>>,
     kind: tar::EntryType,
     path: &str,
@@ -263,7 +301,7 @@ mod tests {
     #[test]
     fn content_is_stored_under_its_digest() {
         let storage = std::env::temp_dir().join(format!("xtask-images-{}", std::process::id()));
-        let blob = write_blob(&storage, b"abc").unwrap();
+        let blob = Storage(storage.clone()).write_blob(b"abc").unwrap();
         // The example of FIPS 180-2, B.1.
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(blob.digest, format!("sha256:{digest}"));

@@ -3,11 +3,13 @@
 //! The supervisor is started in a private network and mount namespace; whatever it starts is in them
 //! too. The API server is relayed to loopback, nothing else can be reached from outside or reach out.
 
+pub mod debian;
 pub mod images;
 pub mod isolation;
 mod names;
 mod node;
 pub mod packages;
+pub mod services;
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub fn start(supervisor: &mut Supervisor) -> Result<()> {
     supervisor.launch(components::api_server(&binary, &network, &authority))?;
 
     images::write_all(&folder)?;
+    services::write_if_built(&folder)?;
     supervisor.launch(images::registry(&folder)?)?;
     let (containerd, socket) = node::containerd(&folder)?;
     supervisor.launch(containerd)?;

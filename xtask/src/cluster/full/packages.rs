@@ -31,21 +31,26 @@ pub fn ensure() -> Result<()> {
         return Ok(());
     }
     screen::say(&format!("installing Debian packages: {}", missing.join(" ")));
-    let install = || {
+    with_lists(|| {
         let mut command = Command::new("apt-get");
         // Two clusters may be started at once: the second waits for the first one's packages.
         command.args(["--option", "DPkg::Lock::Timeout=300"]);
         command.args(["install", "--yes", "--no-install-recommends"]).args(&missing);
         output_of(command.env("DEBIAN_FRONTEND", "noninteractive"))
-    };
-    if install().is_err() {
-        // The usual reason in a fresh container: the lists of packages are missing or old.
-        output_of(Command::new("apt-get").arg("update"))
-            .with_context(|| format!("mode full needs the Debian packages {}", missing.join(", ")))?;
-        install()?;
-    }
+    })
+    .with_context(|| format!("mode full needs the Debian packages {}", missing.join(", ")))?;
     if let Some((program, package)) = NEEDED.into_iter().find(|(program, _)| !Path::new(program).exists()) {
         bail!("package {package} brought no {program}");
     }
     Ok(())
+}
+
+/// Does something with apt, once more with new lists of packages where it fails: they are missing in a fresh container, or
+/// too old.
+pub fn with_lists(work: impl Fn() -> Result<String>) -> Result<String> {
+    if let Ok(done) = work() {
+        return Ok(done);
+    }
+    output_of(Command::new("apt-get").arg("update"))?;
+    work()
 }
