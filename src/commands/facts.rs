@@ -239,6 +239,15 @@ impl Facts<'_> {
             let replicas = planned.and_then(|planned| planned.replicas).map_or(1, |replicas| replicas.after);
             next.push(format!("kubectl -n {namespace} scale {workload} --replicas={replicas}"));
         }
+        if execution.database_failed()
+            && let (Some(step), Some(done)) = (&self.plan.database, &execution.database)
+        {
+            next.extend(done.job.as_ref().map(|job| format!("kubectl -n {namespace} logs job/{job}")));
+            let subject = self.snapshot.release_name.clone().unwrap_or_else(|| step.workload.to_string());
+            next.push(format!("kubectl rollback db current {subject} -n {namespace}"));
+            let operation = &session.context.operation;
+            next.push(format!("kubectl rollback resume {operation} -n {namespace}   # once more, when the cause is mended"));
+        }
         let Some(name) = &self.snapshot.release_name else {
             return next;
         };

@@ -13,7 +13,7 @@ static REVISION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^([^\s,()\[\]]+)(?
 /// `1a2b -> 3c4d (head), words of the author`, `<base> -> 1a2b`, `1a2b, 3c4d -> 5e6f (mergepoint)`, `1a2b (7a8b) -> 9c0d` where
 /// it depends on another branch.
 static LINK: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(<base>|[^\s,()]+(?:, [^\s,()]+)*)(?: \(([^)]*)\))? -> ([^\s,()]+)(?: \([^)]*\))*(?:, ?(.*))?$")
+    pattern(r"^(<base>|[^\s,()]+(?:, [^\s,()]+)*)(?: \(([^)]*)\))? -> ([^\s,()]+)((?: \([^)]*\))*)(?:, ?(.*))?$")
 });
 /// How an image says that the database is further than it knows.
 static UNKNOWN: LazyLock<Regex> =
@@ -23,13 +23,12 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is a constant")
 }
 
-pub(super) fn read(current: Option<&Said>, heads: &Said, history: &Said) -> Result<Reading, ReadError> {
-    let known = links(history.output()?)?;
-    let heads = revisions(heads.output()?);
+pub(super) fn read(current: Option<&Said>, history: &Said) -> Result<Reading, ReadError> {
+    let (known, heads) = links(history.output()?)?;
     if heads.is_empty() != known.is_empty() {
         return Err(ReadError::Unreadable {
-            question: Question::Heads,
-            what: format!("{} migrations have {} heads", known.len(), heads.len()),
+            question: Question::History,
+            what: format!("none of {} migrations is a head", known.len()),
         });
     }
     let Some(current) = current else {
@@ -52,8 +51,10 @@ fn revisions(text: &str) -> Vec<String> {
     text.lines().filter_map(|line| Some(REVISION.captures(line.trim())?[1].to_owned())).collect()
 }
 
-fn links(text: &str) -> Result<Vec<Migration>, ReadError> {
+/// The migrations of a history, newest first, and which of them are heads.
+fn links(text: &str) -> Result<(Vec<Migration>, Vec<String>), ReadError> {
     let mut known = Vec::new();
+    let mut heads = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| line.contains(" -> ")) {
         let Some(link) = LINK.captures(line) else {
             // Programs that print a line of their own may use an arrow too; a link that is left out would not be seen.
@@ -63,13 +64,16 @@ fn links(text: &str) -> Result<Vec<Migration>, ReadError> {
         let parents = link[1].split(", ").filter(|parent| *parent != "<base>");
         let depends = link.get(2).map_or("", |depends| depends.as_str()).split(", ");
         let all = parents.chain(depends).filter(|parent| !parent.is_empty());
+        if link[4].contains(" (head)") {
+            heads.push(link[3].to_owned());
+        }
         known.push(Migration {
             id: link[3].to_owned(),
             parents: all.map(str::to_owned).collect(),
-            description: link.get(4).map_or("", |text| text.as_str()).trim().to_owned(),
+            description: link.get(5).map_or("", |text| text.as_str()).trim().to_owned(),
         });
     }
-    Ok(known)
+    Ok((known, heads))
 }
 
 /// Revisions with everything that they stand on.

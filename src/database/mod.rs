@@ -74,8 +74,6 @@ pub fn position(at: &[String]) -> String {
 pub enum Question {
     /// Where is the database?
     Current,
-    /// Which are the newest migrations of the image?
-    Heads,
     /// Which migrations does the image know?
     History,
     /// What would a downgrade run?
@@ -87,7 +85,6 @@ impl Question {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Current => "current",
-            Self::Heads => "heads",
             Self::History => "history",
             Self::Sql => "sql",
         }
@@ -168,7 +165,7 @@ pub fn questions(config: &DatabaseConfig, wanted: Wanted) -> Vec<(Question, Vec<
     let asks_database = wanted == Wanted::Database;
     match config.adapter {
         Adapter::Alembic => {
-            let mut all = vec![(Question::Heads, with(&["heads"])), (Question::History, with(&["history"]))];
+            let mut all = vec![(Question::History, with(&["history"]))];
             if asks_database {
                 all.insert(0, (Question::Current, with(&["current"])));
             }
@@ -201,7 +198,7 @@ pub fn read(config: &DatabaseConfig, wanted: Wanted, said: &[Said]) -> Result<Re
     };
     let current = || (wanted == Wanted::Database).then(|| about(Question::Current)).transpose();
     match config.adapter {
-        Adapter::Alembic => alembic::read(current()?, about(Question::Heads)?, about(Question::History)?),
+        Adapter::Alembic => alembic::read(current()?, about(Question::History)?),
         Adapter::Django => django::read(about(Question::History)?),
         Adapter::Flyway => flyway::read(about(Question::History)?),
         Adapter::Command => command::read(current()?, about(Question::History)?),

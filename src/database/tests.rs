@@ -25,10 +25,9 @@ const HISTORY: &str = "1a2b3c4d5e02 -> 1a2b3c4d5e03 (head), step 3, with: comma 
 const BRANCHES: &str = "bb, 1a2b3c4d5e03 -> mm (side) (head) (mergepoint), merge\n1a2b3c4d5e02 -> bb (side), branch\n\
                         1a2b3c4d5e02 (bb) -> 1a2b3c4d5e03, step 3\n1a2b3c4d5e01 -> 1a2b3c4d5e02 (branchpoint), step 2\n<base> -> 1a2b3c4d5e01, step 1\n";
 
-fn alembic(current: (i32, &str, &str), heads: &str, history: &str) -> Result<Reading, ReadError> {
+fn alembic(current: (i32, &str, &str), history: &str) -> Result<Reading, ReadError> {
     let all = [
         said(Question::Current, current.0, current.1, current.2),
-        said(Question::Heads, 0, heads, "INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.\n"),
         said(Question::History, 0, history, ""),
     ];
     read(&settings(Adapter::Alembic), Wanted::Database, &all)
@@ -36,45 +35,44 @@ fn alembic(current: (i32, &str, &str), heads: &str, history: &str) -> Result<Rea
 
 #[test]
 fn alembic_says_where_the_database_is() {
-    for (current, heads, history, at, applied, lost) in [
-        ((0, "1a2b3c4d5e03 (head)\n", ""), "1a2b3c4d5e03 (head)\n", HISTORY, "1a2b3c4d5e03", 3, ""),
-        ((0, "1a2b3c4d5e02\n", ""), "1a2b3c4d5e03 (head)\n", HISTORY, "1a2b3c4d5e02", 2, ""),
-        ((0, "", "INFO  [x] y\n"), "1a2b3c4d5e03 (head)\n", HISTORY, "", 0, ""),
-        ((0, "starting up\nmm (side) (head) (mergepoint)\n", ""), "mm (side) (head)\n", BRANCHES, "mm", 5, ""),
-        ((0, "bb\n1a2b3c4d5e03\n", ""), "mm (side) (head)\n", BRANCHES, "bb 1a2b3c4d5e03", 4, ""),
+    for (current, history, at, applied, lost) in [
+        ((0, "1a2b3c4d5e03 (head)\n", ""), HISTORY, "1a2b3c4d5e03", 3, ""),
+        ((0, "1a2b3c4d5e02\n", ""), HISTORY, "1a2b3c4d5e02", 2, ""),
+        ((0, "", "INFO  [x] y\n"), HISTORY, "", 0, ""),
+        ((0, "starting up\nmm (side) (head) (mergepoint)\n", ""), BRANCHES, "mm", 5, ""),
+        ((0, "bb\n1a2b3c4d5e03\n", ""), BRANCHES, "bb 1a2b3c4d5e03", 4, ""),
         (
             (255, "", "INFO  [x] y\nERROR [alembic.util.messaging] Can't locate revision identified by '9f'\nFAILED: …\n"),
-            "1a2b3c4d5e03 (head)\n",
             HISTORY,
             "",
             0,
             "9f",
         ),
     ] {
-        let reading = alembic(current, heads, history).unwrap();
+        let reading = alembic(current, history).unwrap();
         assert_eq!(reading.at.join(" "), at);
         assert_eq!((reading.applied.len(), reading.lost.join(" ").as_str()), (applied, lost), "{current:?}");
     }
-    let reading = alembic((0, "mm\n", ""), "mm (side) (head)\n", BRANCHES).unwrap();
+    let reading = alembic((0, "mm\n", ""), BRANCHES).unwrap();
     assert_eq!(reading.known[0].parents, ["bb", "1a2b3c4d5e03"]);
     // One depends on a branch that is not below it.
     assert_eq!(reading.known[2].parents, ["1a2b3c4d5e02", "bb"]);
-    let reading = alembic((0, "1a2b3c4d5e03\n", ""), "1a2b3c4d5e03 (head)\n", HISTORY).unwrap();
+    let reading = alembic((0, "1a2b3c4d5e03\n", ""), HISTORY).unwrap();
     assert_eq!(reading.known[0].description, "step 3, with: comma -> arrow");
 }
 
 #[test]
 fn what_alembic_fails_with_is_said_without_credentials() {
     let refused = "sqlalchemy.exc.OperationalError: (postgresql://todo:hunter2@db/todo) connection refused\n";
-    let error = alembic((1, "", refused), "x (head)\n", "<base> -> x (head), a\n").unwrap_err().to_string();
+    let error = alembic((1, "", refused), "<base> -> x (head), a\n").unwrap_err().to_string();
     assert!(error.starts_with("asked for its current, it ended with exit code 1: sqlalchemy"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
-    let error = alembic((0, "", ""), "x (head)\n", "a => b -> c -> d\n").unwrap_err().to_string();
+    let error = alembic((0, "", ""), "a => b -> c -> d\n").unwrap_err().to_string();
     assert!(error.contains("is no line of a history"), "{error}");
-    let error = alembic((0, "", ""), "", HISTORY).unwrap_err().to_string();
-    assert!(error.contains("3 migrations have 0 heads"), "{error}");
+    let error = alembic((0, "", ""), &HISTORY.replace(" (head)", "")).unwrap_err().to_string();
+    assert!(error.contains("none of 3 migrations is a head"), "{error}");
     let error = read(&settings(Adapter::Alembic), Wanted::Image, &[]).unwrap_err().to_string();
-    assert_eq!(error, "it said nothing about its heads");
+    assert_eq!(error, "it said nothing about its history");
 }
 
 #[test]
@@ -168,7 +166,7 @@ fn a_shell_keeps_output_and_errors_apart() {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
     let asked = vec![
         (Question::Current, words(&["printf", "it's %s", "$here"])),
-        (Question::Heads, words(&["sh", "-c", "echo bad >&2; echo good; exit 3"])),
+        (Question::Sql, words(&["sh", "-c", "echo bad >&2; echo good; exit 3"])),
         (Question::History, words(&["no-such-program"])),
     ];
     let (code, log) = run(&job::questions(&asked));

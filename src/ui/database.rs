@@ -8,7 +8,7 @@ use crate::cli::GoDuration;
 use crate::database::{self, Migration, Reading, position};
 use crate::execute::database::DatabaseDone;
 use crate::plan::database::{DatabasePlan, Standing};
-use crate::words::counted;
+use crate::words::{counted, elapsed};
 
 /// Where a database is: the position with what its author says about it.
 pub fn database_position(reading: &Reading) -> String {
@@ -66,6 +66,7 @@ pub fn database_plan(printer: &Printer, step: &DatabasePlan) -> String {
     for words in database::downgrade(settings, &step.downgrade) {
         let _ = writeln!(text, "    run in {}: {}", step.image, words.join(" "));
     }
+    let whole = |limit: std::time::Duration| elapsed(i64::try_from(limit.as_secs()).unwrap_or(i64::MAX));
     let limit = |limit: std::time::Duration| {
         if limit.is_zero() { "none".to_owned() } else { GoDuration(limit).to_string() }
     };
@@ -74,7 +75,7 @@ pub fn database_plan(printer: &Printer, step: &DatabasePlan) -> String {
         "    lock timeout {}, statement timeout {} (PGOPTIONS), at most {} in all",
         limit(settings.lock_timeout),
         limit(settings.statement_timeout),
-        GoDuration(settings.timeout)
+        whole(settings.timeout)
     );
     let users: Vec<String> = step.uses.iter().map(ToString::to_string).collect();
     let _ = writeln!(text, "    stopped meanwhile: {}", users.join(", "));

@@ -150,7 +150,8 @@ fn not_touched(text: &mut String, plan: &Plan) {
         by_reason.entry(&skipped.why).or_default().push(&skipped.what);
     }
     let and = if by_reason.is_empty() { "" } else { ", and" };
-    let _ = writeln!(text, "\n  Not touched: database, Secrets, ConfigMaps, volumes{and}");
+    let database = if plan.database.is_some() { "" } else { "database, " };
+    let _ = writeln!(text, "\n  Not touched: {database}Secrets, ConfigMaps, volumes{and}");
     for (why, what) in by_reason {
         let _ = writeln!(text, "    {}: {why}", what.join(", "));
     }

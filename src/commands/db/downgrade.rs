@@ -17,13 +17,17 @@ use crate::registry::ImageReference;
 use crate::ui;
 use crate::workload::WorkloadRef;
 
-/// The workloads that are stopped meanwhile: those that the configuration names, else all whose image has the same version as
-/// the one that keeps the migrations.
+/// The workloads that are stopped meanwhile: those that the configuration names, else all that move along with the one that
+/// keeps the migrations: their images have the same version, and come from the same place of the registry.
 pub(super) fn users(target: &Target) -> Vec<WorkloadRef> {
-    let version = |image: &str| image.parse::<ImageReference>().ok().map(|image| image.version().to_owned());
-    let own = version(&target.place.image);
+    let mark = |image: &str| {
+        let image: ImageReference = image.parse().ok()?;
+        let place = image.repository.rsplit_once('/').map_or("", |(place, _)| place).to_owned();
+        Some((place, image.version().to_owned()))
+    };
+    let own = mark(&target.place.image);
     let moves_along = |workload: &&Workload| {
-        own.is_some() && workload.containers.iter().any(|container| version(&container.image) == own)
+        own.is_some() && workload.containers.iter().any(|container| mark(&container.image) == own)
     };
     let same: Vec<WorkloadRef> = target
         .snapshot

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -120,8 +121,7 @@ async fn in_pod(
     pod: &str,
     questions: &[(Question, Vec<String>)],
 ) -> Option<Vec<Said>> {
-    let mut all = Vec::new();
-    for (question, words) in questions {
+    let answers = questions.iter().map(|(question, words)| async move {
         let command = match &settings.directory {
             Some(directory) => {
                 let start = ["sh", "-c", "cd \"$0\" && exec \"$@\"", directory];
@@ -133,9 +133,9 @@ async fn in_pod(
         let run = exec::run(&context.client, namespace, pod, Some(&place.container), &command);
         let heard = timeout(settings.read_timeout, run).await.ok()?.ok()?;
         let code = exec::exit_code(heard.status.as_ref()?)?;
-        all.push(Said { question: *question, code, stdout: heard.stdout, stderr: heard.stderr });
-    }
-    Some(all)
+        Some(Said { question: *question, code, stdout: heard.stdout, stderr: heard.stderr })
+    });
+    join_all(answers).await.into_iter().collect()
 }
 
 async fn in_job(
