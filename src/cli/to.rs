@@ -103,6 +103,12 @@ pub struct ToArgs {
     /// Do not check afterwards whether it is well
     #[arg(long)]
     pub no_verify: bool,
+    /// Take the database back to the newest migration that the revision's image knows, before anything is applied
+    #[arg(long)]
+    pub db_downgrade: bool,
+    /// There is a backup of the database: with --db-downgrade nobody is asked
+    #[arg(long, requires = "db_downgrade")]
+    pub i_have_a_backup: bool,
     /// The second confirmation.
     #[command(flatten)]
     pub protection: ProtectionArgs,

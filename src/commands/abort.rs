@@ -6,11 +6,12 @@ use futures::future::join_all;
 use super::operation::{self, find};
 use super::{Conclusion, Failure, Session};
 use crate::cli::AbortArgs;
+use crate::database::position;
 use crate::discover::apis::Apis;
 use crate::event::{Phase, StageStatus};
 use crate::execute::operation::store::{self, Opened};
 use crate::execute::record;
-use crate::execute::{phase, undo};
+use crate::execute::{phase, start_halted, undo};
 use crate::journal::restore::Restore;
 use crate::journal::{Head, Journal, State, Work};
 use crate::outcome::{ExitCode, Outcome};
@@ -66,11 +67,33 @@ async fn undo_all(own: &Session, arguments: &AbortArgs, opened: Opened) -> Resul
         head.actor,
         counted(opened.journal.writes(), "write")
     ));
+    if let Some(gone_back) = database_gone_back(&opened.journal) {
+        own.context.warn(gone_back);
+    }
     let word = head.release.as_deref().unwrap_or("yes");
     own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
     let (operation, journal) = operation::take_up(own, opened, State::Aborting, &takeable).await?;
     let answer = Box::pin(put_back(own, &journal, &restore)).await;
     operation::conclude(own, operation, answer, State::Aborted).await
+}
+
+/// What is said where the operation has taken a database back: that is not undone, since migrations that drop something do
+/// not bring it back on the way forward.
+fn database_gone_back(journal: &Journal) -> Option<String> {
+    let step = match &journal.head.work {
+        Work::Emergency(work) => work.plan.database.as_ref()?,
+        Work::Rollback(work) => work.plan.database.as_ref()?,
+    };
+    let was_begun = journal
+        .may_have_sent(&["POST"], &format!("/apis/batch/v1/namespaces/{}/jobs", step.workload.namespace));
+    was_begun.then(|| {
+        format!(
+            "the operation has begun to take the database back from {} to {}, which abort leaves as it is: the images that are put back may not fit; look with `kubectl rollback db current`, and take it forward with {}",
+            position(&step.downgrade.from),
+            position(&step.downgrade.to),
+            step.image
+        )
+    })
 }
 
 async fn put_back(session: &Session, journal: &Journal, restore: &[Restore]) -> Result<Conclusion, Failure> {
@@ -87,7 +110,11 @@ async fn put_back(session: &Session, journal: &Journal, restore: &[Restore]) -> 
                 }))
                 .await
             }
-            Work::Rollback(work) => objects(session, journal, restore, &work.plan.release).await,
+            Work::Rollback(work) => {
+                // What was stopped for the database's sake is started before its objects are looked at.
+                start_halted(context, &work.plan.stopped).await;
+                objects(session, journal, restore, &work.plan.release).await
+            }
         };
         let changed = undone.iter().filter(|(_, undone)| undone.changed).count();
         let failed = undone.iter().filter(|(_, undone)| undone.problem.is_some()).count();

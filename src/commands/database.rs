@@ -4,15 +4,19 @@
 use std::collections::BTreeSet;
 
 use super::{Failure, Session};
+use crate::cli::DryRun;
 use crate::config::DatabaseConfig;
-use crate::database::Wanted;
+use crate::database::{Wanted, position};
+use crate::discover::rollback::RollbackSnapshot;
 use crate::discover::{Snapshot, Workload};
 use crate::event::{Finding, FindingStatus};
 use crate::execute::database::{Heard, Place, Trouble, read};
+use crate::helm::manifest::Manifest;
 use crate::plan::Plan;
-use crate::plan::database::{DatabasePlan, Downgrade, Fit, add, fit};
+use crate::plan::database::{DatabasePlan, Downgrade, Fit, add, add_to_rollback, fit};
+use crate::plan::rollback::RollbackPlan;
 use crate::preflight::schema::{self, Compared};
-use crate::workload::WorkloadRef;
+use crate::workload::{ContainerRef, WorkloadRef};
 
 /// What is to become of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +29,38 @@ pub enum DatabaseWish {
     TakenBack,
 }
 
+impl DatabaseWish {
+    /// What the flags ask for: a dry run makes no pods.
+    pub fn of(dry_run: DryRun, takes_back: bool) -> Self {
+        match (dry_run, takes_back) {
+            (DryRun::None, true) => Self::TakenBack,
+            (DryRun::None, false) => Self::Checked,
+            _ => Self::NotAsked,
+        }
+    }
+}
+
+/// What is asked before a database goes back and something else is done.
+pub fn question(step: &DatabasePlan, and: &str, place: &str) -> String {
+    let to = position(&step.downgrade.to);
+    format!(
+        "Take the database back to {to} and {and} in {place}? What the migrations drop is in a backup, or lost."
+    )
+}
+
 /// The workload in whose environment the program is run.
-pub fn workload<'a>(settings: &DatabaseConfig, snapshot: &'a Snapshot) -> Result<&'a Workload, Failure> {
+pub fn workload<'a>(
+    settings: &DatabaseConfig,
+    workloads: &'a [Workload],
+    release: Option<&str>,
+) -> Result<&'a Workload, Failure> {
     let wanted = &settings.workload.0;
     let is_it = |workload: &&Workload| {
         workload.reference.kind == wanted.kind && workload.reference.name == wanted.name
     };
-    snapshot.workloads.iter().find(is_it).ok_or_else(|| {
-        let of = snapshot.release_name.as_ref().map(|name| format!(" of release {name}")).unwrap_or_default();
-        let names: Vec<String> =
-            snapshot.workloads.iter().map(|workload| workload.reference.to_string()).collect();
+    workloads.iter().find(is_it).ok_or_else(|| {
+        let of = release.map(|name| format!(" of release {name}")).unwrap_or_default();
+        let names: Vec<String> = workloads.iter().map(|workload| workload.reference.to_string()).collect();
         Failure::usage(format!(
             "{} is none of the workloads{of}: {}; nothing was changed",
             settings.workload,
@@ -72,14 +98,14 @@ pub async fn compare(
 
 /// The workloads that are stopped while the database goes back: those that the configuration names, else all whose images
 /// change, and always the one whose program it is.
-pub fn uses(settings: &DatabaseConfig, snapshot: &Snapshot, changed: &[WorkloadRef]) -> Vec<WorkloadRef> {
+pub fn uses(settings: &DatabaseConfig, workloads: &[Workload], changed: &[WorkloadRef]) -> Vec<WorkloadRef> {
     let is_named = |reference: &WorkloadRef| {
         let named = |workload: &crate::config::Workload| {
             workload.0.kind == reference.kind && workload.0.name == reference.name
         };
         settings.uses.iter().any(named)
     };
-    let all = snapshot.workloads.iter().map(|workload| &workload.reference);
+    let all = workloads.iter().map(|workload| &workload.reference);
     let used = all.filter(|reference| {
         let is_own = settings.workload.0.kind == reference.kind && settings.workload.0.name == reference.name;
         is_own || if settings.uses.is_empty() { changed.contains(reference) } else { is_named(reference) }
@@ -87,14 +113,14 @@ pub fn uses(settings: &DatabaseConfig, snapshot: &Snapshot, changed: &[WorkloadR
     used.cloned().collect()
 }
 
-/// Names of `uses` that are no workloads of the snapshot.
-fn unknown_users(settings: &DatabaseConfig, snapshot: &Snapshot) -> Vec<String> {
-    let known: BTreeSet<(_, &str)> = snapshot
-        .workloads
+/// Names of `uses` that are none of the workloads.
+fn unknown_users(settings: &DatabaseConfig, workloads: &[Workload]) -> Vec<String> {
+    let known: BTreeSet<(_, &str)> = workloads
         .iter()
         .map(|workload| (workload.reference.kind, workload.reference.name.as_str()))
         .collect();
-    let unknown = settings.uses.iter().filter(|named| !known.contains(&(named.0.kind, named.0.name.as_str())));
+    let unknown =
+        settings.uses.iter().filter(|named| !known.contains(&(named.0.kind, named.0.name.as_str())));
     unknown.map(ToString::to_string).collect()
 }
 
@@ -128,67 +154,148 @@ pub fn consent(session: &Session, has_backup: bool) -> Result<(), Failure> {
         .hinted("add --i-have-a-backup where there is one, or leave --yes away to be asked"))
 }
 
-/// Checks whether the database fits the images of a plan, where the configuration names one and the plan changes the image of
-/// its workload; takes it back where that is wished. Answers what is to be said about it.
+/// What is asked about a database that goes along with a plan.
+struct Asked<'a> {
+    settings: &'a DatabaseConfig,
+    place: &'a Place,
+    target_image: &'a str,
+    wish: DatabaseWish,
+    /// The command that looks closer.
+    how: String,
+}
+
+/// What is said about it, and the way back that is to be gone.
+async fn ask(session: &Session, asked: &Asked<'_>) -> (Finding, Option<Downgrade>) {
+    let Asked { settings, place, target_image, wish, how } = asked;
+    let compared = if *wish == DatabaseWish::NotAsked {
+        Compared::NotAsked
+    } else {
+        match Box::pin(compare(session, settings, place, target_image)).await {
+            Ok(heard) => Compared::Known { current: heard.current.reading, fit: heard.fit },
+            Err(trouble) => Compared::Unreadable(trouble.to_string()),
+        }
+    };
+    let takes_back = *wish == DatabaseWish::TakenBack;
+    let finding = schema::finding(&place.workload, target_image, &compared, takes_back, how);
+    let way = match compared {
+        Compared::Known { fit: Fit::Ahead(downgrade), .. } if takes_back => Some(downgrade),
+        _ => None,
+    };
+    (finding, way)
+}
+
+/// The settings, where there are any; taking a database back needs them.
+async fn configured(session: &Session, wish: DatabaseWish) -> Result<Option<DatabaseConfig>, Failure> {
+    let settings = session.config().await?.config.database.clone();
+    if settings.is_none() && wish == DatabaseWish::TakenBack {
+        let message = "--db-downgrade needs to know the database: the configuration has no section database; nothing was changed";
+        return Err(Failure::usage(message)
+            .hinted("kubectl rollback config validate   # docs/database.md says what belongs there"));
+    }
+    Ok(settings)
+}
+
+/// What is said of a way back: names of the configuration that are no workloads here, and why something cannot be stopped.
+fn said_of_step(
+    about: &Finding,
+    settings: &DatabaseConfig,
+    workloads: &[Workload],
+    added: Result<(), String>,
+) -> Vec<Finding> {
+    let unknown = unknown_users(settings, workloads).into_iter().map(|subject| Finding {
+        status: FindingStatus::Warn,
+        message:
+            "uses the database by the configuration, but is not among these workloads: it is not stopped"
+                .to_owned(),
+        subject,
+        hint: String::new(),
+        ..about.clone()
+    });
+    let refused =
+        added.err().map(|why| Finding { status: FindingStatus::Fail, message: why, ..about.clone() });
+    unknown.chain(refused).collect()
+}
+
+/// Checks whether the database fits the images of an emergency, where the configuration names one and the plan changes the
+/// image of its workload; takes it back where that is wished. Answers what is to be said about it.
 pub async fn check(
     session: &Session,
     plan: &mut Plan,
     snapshot: &Snapshot,
     wish: DatabaseWish,
 ) -> Result<Vec<Finding>, Failure> {
-    let Some(settings) = session.config().await?.config.database.clone() else {
-        return match wish {
-            DatabaseWish::TakenBack => Err(Failure::usage(
-                "--db-downgrade needs to know the database: the configuration has no section database; nothing was changed",
-            )
-            .hinted("kubectl rollback config validate   # docs/database.md says what belongs there")),
-            _ => Ok(Vec::new()),
-        };
-    };
-    let workload = workload(&settings, snapshot)?;
+    let Some(settings) = configured(session, wish).await? else { return Ok(Vec::new()) };
+    let of = snapshot.release_name.as_deref();
+    let workload = workload(&settings, &snapshot.workloads, of)?;
     let place = Place::of(&settings, workload).map_err(|error| Failure::usage(error.to_string()))?;
     let planned = plan.workloads.iter().find(|planned| planned.workload == place.workload);
     let change = planned.and_then(|planned| {
         planned.containers.iter().find(|change| !change.init && change.name == place.container)
     });
     let Some(target_image) = change.map(|change| change.to.to_string()) else { return Ok(Vec::new()) };
-    let how = how_to_look(session, snapshot, plan);
-    let compared = if wish == DatabaseWish::NotAsked {
-        Compared::NotAsked
-    } else {
-        match Box::pin(compare(session, &settings, &place, &target_image)).await {
-            Ok(heard) => Compared::Known { current: heard.current.reading, fit: heard.fit },
-            Err(trouble) => Compared::Unreadable(trouble.to_string()),
-        }
-    };
-    let takes_back = wish == DatabaseWish::TakenBack;
-    let finding = schema::finding(&place.workload, &target_image, &compared, takes_back, &how);
+    let how = how_to_look(session, of, plan.tag.as_ref().map(|tag| format!("--tag {tag}")));
+    let asked = Asked { settings: &settings, place: &place, target_image: &target_image, wish, how };
+    let (finding, way) = ask(session, &asked).await;
     let mut findings = vec![finding];
-    if let (true, Compared::Known { fit: Fit::Ahead(downgrade), .. }) = (takes_back, &compared) {
-        let unknown = unknown_users(&settings, snapshot);
-        let about = findings[0].clone();
-        let message = "uses the database by the configuration, but is not among these workloads: it is not stopped";
-        findings.extend(unknown.into_iter().map(|subject| Finding {
-            status: FindingStatus::Warn,
-            message: message.to_owned(),
-            subject,
-            hint: String::new(),
-            ..about.clone()
-        }));
+    if let Some(downgrade) = way {
         let changed: Vec<WorkloadRef> =
             plan.workloads.iter().map(|planned| planned.workload.clone()).collect();
-        let uses = uses(&settings, snapshot, &changed);
-        let step = step(&settings, &place, Some(&target_image), downgrade.clone(), uses);
-        if let Err(why) = add(plan, step, snapshot) {
-            findings.push(Finding { status: FindingStatus::Fail, message: why, ..about });
-        }
+        let uses = uses(&settings, &snapshot.workloads, &changed);
+        let step = step(&settings, &place, Some(&target_image), downgrade, uses);
+        let added = add(plan, step, snapshot);
+        findings.extend(said_of_step(&findings[0], &settings, &snapshot.workloads, added));
+    }
+    Ok(findings)
+}
+
+/// The same for a rollback to a stored revision.
+pub async fn check_rollback(
+    session: &Session,
+    plan: &mut RollbackPlan,
+    snapshot: &RollbackSnapshot,
+    wish: DatabaseWish,
+) -> Result<Vec<Finding>, Failure> {
+    let Some(settings) = configured(session, wish).await? else { return Ok(Vec::new()) };
+    let workloads: Vec<Workload> = snapshot.of_release().cloned().collect();
+    let workload = workload(&settings, &workloads, Some(&snapshot.name))?;
+    let place = Place::of(&settings, workload).map_err(|error| Failure::usage(error.to_string()))?;
+    let images = Manifest::parse(snapshot.target.record.manifest(), &plan.namespace).images();
+    let target_of = |workload: &Workload, container: &str| {
+        let name = ContainerRef { workload: workload.reference.clone(), container: container.to_owned() };
+        images.get(&name)
+    };
+    let target_image = target_of(workload, &place.container).filter(|image| **image != place.image).cloned();
+    let Some(target_image) = target_image else { return Ok(Vec::new()) };
+    let goal = format!("--to-revision {}", plan.target_revision);
+    let how = how_to_look(session, Some(&snapshot.name), Some(goal));
+    let asked = Asked { settings: &settings, place: &place, target_image: &target_image, wish, how };
+    let (finding, way) = ask(session, &asked).await;
+    let mut findings = vec![finding];
+    if let Some(downgrade) = way {
+        let changes = |workload: &&Workload| {
+            workload.containers.iter().any(|container| {
+                target_of(workload, &container.name).is_some_and(|image| *image != container.image)
+            })
+        };
+        let changed: Vec<WorkloadRef> =
+            workloads.iter().filter(changes).map(|workload| workload.reference.clone()).collect();
+        let uses = uses(&settings, &workloads, &changed);
+        let step = step(&settings, &place, Some(&target_image), downgrade, uses);
+        let added = add_to_rollback(plan, step, snapshot);
+        findings.extend(said_of_step(&findings[0], &settings, &workloads, added));
     }
     Ok(findings)
 }
 
 /// The command that shows more of it.
-fn how_to_look(session: &Session, snapshot: &Snapshot, plan: &Plan) -> String {
-    let name = snapshot.release_name.as_deref().unwrap_or_default();
-    let tag = plan.tag.as_ref().map(|tag| format!(" --tag {tag}")).unwrap_or_default();
-    format!("kubectl rollback db plan {name}{tag} -n {}", session.context.namespace).replace("  ", " ")
+fn how_to_look(session: &Session, release: Option<&str>, goal: Option<String>) -> String {
+    let words = [
+        "kubectl rollback db plan",
+        release.unwrap_or_default(),
+        &goal.unwrap_or_default(),
+        "-n",
+        &session.context.namespace,
+    ];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    words.join(" ")
 }

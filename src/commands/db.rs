@@ -139,10 +139,10 @@ async fn settings(session: &Session, arguments: &DatabaseArgs) -> Result<Databas
                 ..configured
             })
         }
-        (_, _, Some(Adapter::Command)) => {
-            Err(Failure::usage("--adapter command needs commands, which only the configuration can name; nothing was read")
-                .hinted("kubectl rollback config validate   # docs/database.md says what belongs there"))
-        }
+        (_, _, Some(Adapter::Command)) => Err(Failure::usage(
+            "--adapter command needs commands, which only the configuration can name; nothing was read",
+        )
+        .hinted("kubectl rollback config validate   # docs/database.md says what belongs there")),
         (configured, given, Some(adapter)) => {
             let workload = given.or(configured.map(|configured| configured.workload)).ok_or_else(unknown)?;
             Ok(DatabaseConfig { container, ..DatabaseConfig::of(adapter, workload) })
@@ -171,7 +171,7 @@ async fn find(session: &Session, arguments: &DatabaseArgs) -> Result<Target, Fai
     for warning in &snapshot.warnings {
         session.context.warn(warning.clone());
     }
-    let workload = database::workload(&settings, &snapshot)?;
+    let workload = database::workload(&settings, &snapshot.workloads, snapshot.release_name.as_deref())?;
     let place = Place::of(&settings, workload).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Target { settings, snapshot, place })
 }
@@ -241,7 +241,11 @@ async fn verify(session: &Session, arguments: &DatabaseArgs) -> Result<Conclusio
     let image = &target.place.image;
     let printer = session.printer();
     let text = match &verdict {
-        Ok(at) => format!("{} {}: the database is at {at}, the newest migration of {image}", printer.good("✔"), target.subject()),
+        Ok(at) => format!(
+            "{} {}: the database is at {at}, the newest migration of {image}",
+            printer.good("✔"),
+            target.subject()
+        ),
         Err(why) => format!("{} {}: {why} ({image})", printer.bad("✘"), target.subject()),
     };
     let mut conclusion = target.conclude(session, &target.document(session, &heard), text)?;
@@ -282,16 +286,16 @@ async fn way(session: &Session, target: &Target, goal: &Goal) -> Result<Way, Fai
 fn target_image(target: &Target, goal: &Goal) -> Result<Option<String>, Failure> {
     let place = &target.place;
     if let Some(tag) = &goal.tag {
-        let now: ImageReference = place.image.parse().map_err(|error| {
-            Failure::usage(format!("{}: {error}; nothing was read", place.image))
-        })?;
+        let now: ImageReference = place
+            .image
+            .parse()
+            .map_err(|error| Failure::usage(format!("{}: {error}; nothing was read", place.image)))?;
         return Ok(Some(now.with_tag(tag).to_string()));
     }
     let Some(revision) = goal.to_revision else { return Ok(None) };
     let release = target.snapshot.release.as_ref();
-    let stored = release.and_then(|release| {
-        release.revisions.iter().find(|stored| stored.revision == revision)
-    });
+    let stored =
+        release.and_then(|release| release.revisions.iter().find(|stored| stored.revision == revision));
     let image = stored.and_then(|stored| {
         let wanted = |(container, _): &(&crate::workload::ContainerRef, &ImageReference)| {
             container.workload == place.workload && container.container == place.container
@@ -342,7 +346,8 @@ async fn plan(session: &Session, arguments: &GoalArgs) -> Result<Conclusion, Fai
     (document.fit, document.plan) = (Some("ahead"), Some(downgrade));
     document.sql = sql.as_deref().ok();
     let uses = downgrade::users(&target);
-    let step = database::step(&target.settings, &target.place, way.target_image.as_deref(), downgrade.clone(), uses);
+    let step =
+        database::step(&target.settings, &target.place, way.target_image.as_deref(), downgrade.clone(), uses);
     let mut text = format!("PLAN  {}\n", target.subject());
     if let Some(image) = &way.target_image {
         text.push_str(&format!("  target image {image} knows up to {}\n", position(&downgrade.to)));

@@ -9,7 +9,6 @@ use super::survey::{self, Assignment, Survey};
 use super::verify::Restored;
 use super::{Conclusion, Failure, Session, file, lock, operation};
 use crate::cli::{DryRun, EmergencyArgs};
-use crate::database::position;
 use crate::discover::Snapshot;
 use crate::execute::{self, Execution, Options};
 use crate::journal::restore::Restore;
@@ -29,11 +28,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
         None => Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &arguments.swap)?,
     };
     assignment.extent.no_wait = arguments.no_wait;
-    assignment.database = match (arguments.dry_run, arguments.db_downgrade) {
-        (DryRun::None, true) => DatabaseWish::TakenBack,
-        (DryRun::None, false) => DatabaseWish::Checked,
-        _ => DatabaseWish::NotAsked,
-    };
+    assignment.database = DatabaseWish::of(arguments.dry_run, arguments.db_downgrade);
     session.start(assignment.release(), &assignment.target());
     session.protect(&arguments.protection, arguments.dry_run).await?;
 
@@ -65,14 +60,11 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     }
     let word = plan.release.as_ref().map_or("yes", |release| release.name.as_str());
     let place = format!("{}/{}", context.context_name, context.namespace);
-    let question = match &plan.database {
-        None => format!("Go back to {} in {place}?", plan.target),
-        Some(step) => {
-            database::consent(session, arguments.i_have_a_backup)?;
-            let to = position(&step.downgrade.to);
-            format!("Take the database back to {to} and go back to {} in {place}? What the migrations drop is in a backup or lost.", plan.target)
-        }
-    };
+    let mut question = format!("Go back to {} in {place}?", plan.target);
+    if let Some(step) = &plan.database {
+        database::consent(session, arguments.i_have_a_backup)?;
+        question = database::question(step, &format!("go back to {}", plan.target), &place);
+    }
     session.confirm(&question, word).await?;
 
     let options = Options {

@@ -6,10 +6,9 @@ use super::carry_out::{ReconcileAnswer, verdict};
 use super::{Conclusion, Session};
 use crate::discover::{Snapshot, Workload};
 use crate::event::{Finding, FindingStatus, ObjectReference};
-use crate::execute::{DatabaseDone, Execution};
+use crate::execute::Execution;
 use crate::helm::status::Status;
 use crate::outcome::{ExitCode, Outcome};
-use crate::plan::database::DatabasePlan;
 use crate::plan::{Plan, WorkloadPlan};
 use crate::report::{
     Collector, ContainerResult, DatabaseResult, ReleaseResult, ReplicasResult, ResultDocument, WorkloadResult,
@@ -53,7 +52,7 @@ impl Facts<'_> {
                 .collect(),
             preflight: self.findings.to_vec(),
             skipped: plan.skipped.clone(),
-            database: plan.database.as_deref().map(|step| database_result(step, None)),
+            database: plan.database.as_deref().map(|step| DatabaseResult::of(step, None)),
             ..session.document()
         }
     }
@@ -183,8 +182,10 @@ impl Facts<'_> {
         let has_release = self.snapshot.release_name.is_some();
         // A manifest that could not be edited everywhere does not tell what runs.
         let is_partial = matches!(&reconciled, Ok(Some(written)) if !written.manifest_unplaced.is_empty());
-        let reconcile_open =
-            !problems.is_empty() || reconciled.is_err() || is_partial || (has_release && !record_written && !self.is_of_database());
+        let reconcile_open = !problems.is_empty()
+            || reconciled.is_err()
+            || is_partial
+            || (has_release && !record_written && !self.is_of_database());
         let (exit, outcome) = verdict(execution, reconcile_open);
         let mut document = self.document(session, outcome, exit);
         document.workloads = execution
@@ -199,7 +200,7 @@ impl Facts<'_> {
             .chain(self.unchanged_results(execution, &collected))
             .collect();
         if let Some(step) = &self.plan.database {
-            document.database = Some(database_result(step, execution.database.as_ref()));
+            document.database = Some(DatabaseResult::of(step, execution.database.as_ref()));
         }
         document.stopped = execution.left_stopped().map(ToString::to_string).collect();
         document.timings.restored_at = execution.restored_at;
@@ -245,8 +246,6 @@ impl Facts<'_> {
             next.extend(done.job.as_ref().map(|job| format!("kubectl -n {namespace} logs job/{job}")));
             let subject = self.snapshot.release_name.clone().unwrap_or_else(|| step.workload.to_string());
             next.push(format!("kubectl rollback db current {subject} -n {namespace}"));
-            let operation = &session.context.operation;
-            next.push(format!("kubectl rollback resume {operation} -n {namespace}   # once more, when the cause is mended"));
         }
         let Some(name) = &self.snapshot.release_name else {
             return next;
@@ -361,20 +360,6 @@ fn unplaced(unplaced: &crate::reconcile::Unplaced) -> String {
         |set| format!("give the next helm upgrade: {set}"),
     );
     format!("{suggestion}  ({})", unplaced.reason)
-}
-
-/// The database in a result.
-fn database_result(step: &DatabasePlan, done: Option<&DatabaseDone>) -> DatabaseResult {
-    DatabaseResult {
-        adapter: step.settings.adapter,
-        workload: step.workload.to_string(),
-        image: step.image.clone(),
-        target_image: step.target_image.clone(),
-        from: step.downgrade.from.clone(),
-        to: step.downgrade.to.clone(),
-        steps: step.downgrade.steps.clone(),
-        done: done.cloned(),
-    }
 }
 
 fn workload_result(planned: &WorkloadPlan, written: bool) -> WorkloadResult {

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::database::{self, DatabaseWish};
 use super::forbidden::name_rights;
 use super::{Failure, Session, choose};
 use crate::cli::{DryRun, OutputFormat, TargetArgs};
@@ -26,6 +27,8 @@ pub struct Wish {
     pub extent: Extent,
     /// What it means that somebody else is at work on the release.
     pub in_progress: FindingStatus,
+    /// What is to become of the database.
+    pub database: DatabaseWish,
     gives_way: bool,
 }
 
@@ -70,6 +73,7 @@ impl Wish {
             saved: None,
             extent: Extent { records: Some(session.driver), ..Extent::default() },
             in_progress: FindingStatus::Warn,
+            database: DatabaseWish::NotAsked,
             gives_way: false,
         }
     }
@@ -86,6 +90,7 @@ impl Wish {
             saved: Some(saved),
             extent: Extent { records: Some(session.driver), ..Extent::default() },
             in_progress: FindingStatus::Warn,
+            database: DatabaseWish::NotAsked,
             gives_way: false,
         }
     }
@@ -165,6 +170,7 @@ impl Look {
 /// Reads, plans and asks the server. `dry_run=client` leaves the server's word out.
 pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result<Look, Failure> {
     let context = &session.context;
+    wish.extent.database = session.knows_a_database().await?;
     let snapshot = match Box::pin(read(session, wish)).await {
         Ok(snapshot) => snapshot,
         Err(failure) => return Err(Box::pin(name_rights(session, failure, wish.extent)).await),
@@ -179,7 +185,7 @@ pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result
     })
     .await;
     let (forecast, findings) = session
-        .unless_interrupted(async { Ok(ask_the_server(session, &snapshot, &plan, wish, dry_run).await) })
+        .unless_interrupted(Box::pin(ask_the_server(session, &snapshot, &mut plan, wish, dry_run)))
         .await?;
     plan.restarts = forecast::restarts(&plan, &snapshot, &forecast, wish.request.restart);
     if let Some(saved) = &wish.saved {
@@ -257,25 +263,36 @@ fn failure(session: &Session, wish: &Wish, error: RollbackError) -> Failure {
 async fn ask_the_server(
     session: &Session,
     snapshot: &RollbackSnapshot,
-    plan: &RollbackPlan,
+    plan: &mut RollbackPlan,
     wish: &Wish,
     dry_run: DryRun,
-) -> (Forecast, Vec<Finding>) {
+) -> Result<(Forecast, Vec<Finding>), Failure> {
     let context = &session.context;
     phase(context, Phase::Preflight, "asking the API server", async {
-        let (forecast, findings) = if dry_run == DryRun::Client {
-            (Forecast::default(), plan.findings.clone())
-        } else {
-            let checks = preflight::rollback::run(context, snapshot, plan, wish.extent, wish.in_progress);
-            Box::pin(checks).await
+        // What is stopped for the database's sake is known only afterwards, and changes nothing that is asked here.
+        let before = plan.clone();
+        let checks = async {
+            if dry_run == DryRun::Client {
+                return (Forecast::default(), before.findings.clone());
+            }
+            Box::pin(preflight::rollback::run(context, snapshot, &before, wish.extent, wish.in_progress))
+                .await
         };
+        let schema = Box::pin(database::check_rollback(session, plan, snapshot, wish.database));
+        let ((forecast, mut findings), schema) = futures::join!(checks, schema);
+        match schema {
+            Ok(schema) => findings.extend(schema),
+            Err(failure) => {
+                return (Err(failure), StageStatus::Failed, "the database is not known".to_owned());
+            }
+        }
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));
         }
         let failed = findings.iter().filter(|finding| finding.status == FindingStatus::Fail).count();
         let status = if failed == 0 { StageStatus::Done } else { StageStatus::Failed };
         let message = format!("{}, {failed} failed", counted(findings.len(), "check"));
-        ((forecast, findings), status, message)
+        (Ok((forecast, findings)), status, message)
     })
     .await
 }

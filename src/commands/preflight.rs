@@ -29,6 +29,7 @@ async fn of_emergency(session: &Session, arguments: &PreflightArgs) -> Result<Co
     let mut assignment = Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &swap)?;
     assignment.extent.no_wait = arguments.no_wait;
     assignment.in_progress = FindingStatus::Fail;
+    assignment.extent.database = session.knows_a_database().await?;
     let extent = assignment.extent;
     session.start(assignment.release(), &assignment.target());
     let snapshot = Box::pin(survey::find(session, &assignment)).await?;

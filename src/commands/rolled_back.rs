@@ -11,9 +11,10 @@ use crate::outcome::{ExitCode, Outcome};
 use crate::plan::Skipped;
 use crate::plan::rollback::{Action, ObjectStep};
 use crate::report::{
-    ContainerResult, ObjectResult, ReleaseResult, ReplicasResult, ResultDocument, WorkloadResult,
+    ContainerResult, DatabaseResult, ObjectResult, ReleaseResult, ReplicasResult, ResultDocument,
+    WorkloadResult,
 };
-use crate::ui::{diff_summary, failure_block};
+use crate::ui::{database_line, diff_summary, failure_block};
 use crate::wait::WaitEnd;
 use crate::words::counted;
 use crate::workload::{ContainerRef, WorkloadKind, WorkloadRef};
@@ -51,6 +52,7 @@ impl Report<'_> {
                 })
                 .collect(),
             preflight: findings.clone(),
+            database: plan.database.as_deref().map(|step| DatabaseResult::of(step, None)),
             skipped: plan
                 .objects
                 .iter()
@@ -171,6 +173,10 @@ impl Report<'_> {
                 _ => None,
             };
         }
+        if let Some(step) = &plan.database {
+            document.database = Some(DatabaseResult::of(step, execution.database.as_ref()));
+        }
+        document.stopped = execution.left_stopped.iter().map(ToString::to_string).collect();
         document.timings.restored_at = execution.restored_at;
         let withdrawn =
             matches!(execution.fault, Some(Fault::Interrupted(_))) && !execution.touched_the_cluster();
@@ -193,6 +199,15 @@ impl Report<'_> {
         let plan = &self.look.plan;
         let (name, namespace) = (&plan.release, &plan.namespace);
         let mut next = Vec::new();
+        next.extend(execution.left_stopped.iter().map(|workload| {
+            let planned = plan.stopped.iter().find(|planned| planned.workload == *workload);
+            let replicas = planned.and_then(|planned| planned.replicas).map_or(1, |replicas| replicas.after);
+            format!("kubectl -n {namespace} scale {workload} --replicas={replicas}")
+        }));
+        if let Some(done) = execution.database.as_ref().filter(|done| !done.is_down()) {
+            next.extend(done.job.as_ref().map(|job| format!("kubectl -n {namespace} logs job/{job}")));
+            next.push(format!("kubectl rollback db current {name} -n {namespace}"));
+        }
         if let Some(fault) = &execution.fault {
             next.push(format!("kubectl rollback status {name} -n {namespace}"));
             next.push(self.way_on(fault));
@@ -263,12 +278,17 @@ impl Report<'_> {
             plan.target_revision,
             counted(plan.objects.len(), "object")
         );
+        if let (Some(step), Some(done)) = (&plan.database, &execution.database) {
+            text.push_str(&database_line(printer, step, done));
+        }
         for (key, done) in &execution.objects {
             if let Done::Failed(why) = done {
                 let _ = writeln!(text, "  {} {key}: {why}", printer.bad("✘"));
             }
         }
-        if let Some(fault) = execution.fault.as_ref().filter(|fault| !matches!(fault, Fault::Objects(_))) {
+        if let Some(fault) =
+            execution.fault.as_ref().filter(|fault| !matches!(fault, Fault::Objects(_) | Fault::Database(_)))
+        {
             let _ = writeln!(text, "  {} {}", printer.bad("✘"), rollback::reason(fault));
         }
         let state = match (&document.release, execution.fault.is_some()) {
@@ -287,6 +307,9 @@ impl Report<'_> {
             _ => "  Helm's record is still pending".to_owned(),
         };
         text.push_str(&state);
+        if !document.stopped.is_empty() {
+            let _ = write!(text, "\n  {} {}", printer.bad("STILL STOPPED:"), document.stopped.join(", "));
+        }
         text
     }
 }
@@ -318,6 +341,7 @@ fn verdict(execution: &RollbackExecution, is_unclosed: bool) -> (ExitCode, Outco
         None if is_unclosed => (ExitCode::ReconcilePending, Outcome::ReconcilePending),
         None => (ExitCode::Success, Outcome::Succeeded),
         Some(Fault::Interrupted(signal)) => (signal.exit_code(), Outcome::Interrupted),
+        Some(Fault::Database(_)) => (ExitCode::DatabaseFailed, Outcome::DatabaseFailed),
         Some(Fault::Objects(_)) => (ExitCode::Unexpected, Outcome::Failed),
         Some(Fault::Hook(error)) if error.is_timeout() => (ExitCode::TimedOut, Outcome::TimedOut),
         Some(Fault::NotReady { end: WaitEnd::TimedOut, .. }) => (ExitCode::TimedOut, Outcome::TimedOut),

@@ -67,6 +67,11 @@ impl Session {
         self.loaded.get_or_try_init(load).await
     }
 
+    /// Whether the configuration names a database.
+    pub async fn knows_a_database(&self) -> Result<bool, Failure> {
+        Ok(self.config().await?.config.database.is_some())
+    }
+
     /// Lets a protected context be changed only by those who name it, whether or not they are asked for anything else.
     pub async fn protect(&self, protection: &ProtectionArgs, dry_run: DryRun) -> Result<(), Failure> {
         if dry_run != DryRun::None {

@@ -3,10 +3,10 @@
 
 use anyhow::anyhow;
 
+use super::database::{self, DatabaseWish};
 use super::decide::decide;
 use super::facts::Facts;
 use super::forbidden::{name_rights, name_rights_to_records};
-use super::database::{self, DatabaseWish};
 use super::{Failure, Session, choose};
 use crate::cli::{OutputFormat, StrategyChoice, SwapArgs};
 use crate::discover::{self, Scope, Snapshot};
@@ -159,7 +159,8 @@ pub async fn weigh(
     snapshot: Snapshot,
     asks_the_server: bool,
 ) -> Result<Survey, Failure> {
-    let Assignment { mut order, saved, extent, in_progress, database } = assignment;
+    let Assignment { mut order, saved, mut extent, in_progress, database } = assignment;
+    extent.database = session.knows_a_database().await?;
     if let (Scope::Release(name @ None), Some(found)) = (&mut order.scope, &snapshot.release_name) {
         *name = Some(found.clone());
     }
@@ -263,7 +264,9 @@ async fn ask_the_server(
             futures::join!(asked, Box::pin(database::check(session, plan, snapshot, database)));
         match schema {
             Ok(schema) => findings.extend(schema),
-            Err(failure) => return (Err(failure), StageStatus::Failed, "the database is not known".to_owned()),
+            Err(failure) => {
+                return (Err(failure), StageStatus::Failed, "the database is not known".to_owned());
+            }
         }
         for finding in &findings {
             context.emit(EventKind::Preflight(finding.clone()));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 
+use super::database::{self, DatabaseWish};
 use super::look::{Look, Wish, look};
 use super::rolled_back::Report;
 use super::verify::{self, Restored};
@@ -42,6 +43,7 @@ fn wish(session: &Session, arguments: &ToArgs) -> Result<Wish, Failure> {
         Some(path) => Wish::of_saved(session, file::read(path, PROCEDURE)?),
         None => Wish::of(session, &arguments.target, arguments.description.as_deref()),
     };
+    wish.database = DatabaseWish::of(arguments.dry_run, arguments.db_downgrade);
     wish.extent = Extent {
         no_wait: arguments.no_wait,
         cleanup_on_fail: arguments.cleanup_on_fail,
@@ -66,10 +68,16 @@ async fn from_wish(session: &Session, arguments: &ToArgs, mut wish: Wish) -> Res
         return Ok(report.refused(session));
     }
     let plan = &look.plan;
-    let question = format!(
-        "Roll {} back to revision {} in {}/{}?",
-        plan.release, plan.target_revision, session.context.context_name, plan.namespace
-    );
+    let place = format!("{}/{}", session.context.context_name, plan.namespace);
+    let mut question = format!("Roll {} back to revision {} in {place}?", plan.release, plan.target_revision);
+    if let Some(step) = &plan.database {
+        database::consent(session, arguments.i_have_a_backup)?;
+        question = database::question(
+            step,
+            &format!("roll {} back to revision {}", plan.release, plan.target_revision),
+            &place,
+        );
+    }
     session.confirm(&question, &plan.release).await?;
 
     let hook_timeout =

@@ -86,13 +86,15 @@ pub(super) async fn checks(
     since: Option<Timestamp>,
 ) -> Result<Vec<Verification>, Failure> {
     let context = &session.context;
+    let config = &session.config().await?.config;
     let request = Request {
         release: snapshot.release_name.as_deref(),
         workloads: &snapshot.workloads,
         missing: &snapshot.missing,
         touched,
         since,
-        config: &session.config().await?.config.verify,
+        config: &config.verify,
+        database: config.database.as_ref(),
     };
     Ok(phase(context, Phase::Verify, "checking that it is well", async {
         let results = Box::pin(verify::run(context, &request)).await;

@@ -176,7 +176,9 @@ impl TryFrom<DatabaseFields> for DatabaseConfig {
             return Err("database: adapter command has commands, and no program".to_owned());
         }
         if let Some(commands) = &commands
-            && [&commands.current, &commands.history, &commands.downgrade].iter().any(|words| words.is_empty())
+            && [&commands.current, &commands.history, &commands.downgrade]
+                .iter()
+                .any(|words| words.is_empty())
         {
             return Err("database: a command needs at least one word".to_owned());
         }
@@ -246,9 +248,18 @@ mod tests {
     fn what_does_not_go_together_is_refused() {
         for (text, said) in [
             ("{adapter: command, workload: deploy/web}", "needs commands"),
-            ("{adapter: alembic, workload: deploy/web, commands: {current: [a], history: [a], downgrade: [a]}}", "go with adapter command"),
-            ("{adapter: command, workload: deploy/web, program: [x], commands: {current: [a], history: [a], downgrade: [a]}}", "no program"),
-            ("{adapter: command, workload: deploy/web, commands: {current: [], history: [a], downgrade: [a]}}", "at least one word"),
+            (
+                "{adapter: alembic, workload: deploy/web, commands: {current: [a], history: [a], downgrade: [a]}}",
+                "go with adapter command",
+            ),
+            (
+                "{adapter: command, workload: deploy/web, program: [x], commands: {current: [a], history: [a], downgrade: [a]}}",
+                "no program",
+            ),
+            (
+                "{adapter: command, workload: deploy/web, commands: {current: [], history: [a], downgrade: [a]}}",
+                "at least one word",
+            ),
             ("{adapter: liquibase, workload: deploy/web}", "liquibase"),
             ("{adapter: alembic, workload: web}", "KIND/NAME"),
             ("{adapter: alembic, workload: deploy/web, timeout: 0s}", "longer than nothing"),

@@ -47,6 +47,10 @@ pub fn text(release: &str, declared: &[DeclaredPath], services: &[ServiceView]) 
     text.push_str(if is_empty { "  checks: []\n" } else { "  checks:\n" });
     text.push_str(&checks);
     text.push_str(
+        "\n# A database whose migrations go back with the application, as docs/database.md says:\n\
+         # database: {adapter: alembic, workload: deploy/NAME}\n",
+    );
+    text.push_str(
         "\n# Where notify --send posts to: {name: incidents, format: slack, urlFrom: {env: SLACK_URL}}\n\
          notify:\n  webhooks: []\n",
     );

@@ -13,11 +13,12 @@ static REVISION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^([^\s,()\[\]]+)(?
 /// `1a2b -> 3c4d (head), words of the author`, `<base> -> 1a2b`, `1a2b, 3c4d -> 5e6f (mergepoint)`, `1a2b (7a8b) -> 9c0d` where
 /// it depends on another branch.
 static LINK: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(<base>|[^\s,()]+(?:, [^\s,()]+)*)(?: \(([^)]*)\))? -> ([^\s,()]+)((?: \([^)]*\))*)(?:, ?(.*))?$")
+    pattern(
+        r"^(<base>|[^\s,()]+(?:, [^\s,()]+)*)(?: \(([^)]*)\))? -> ([^\s,()]+)((?: \([^)]*\))*)(?:, ?(.*))?$",
+    )
 });
 /// How an image says that the database is further than it knows.
-static UNKNOWN: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"Can't locate revision identified by '([^']+)'"));
+static UNKNOWN: LazyLock<Regex> = LazyLock::new(|| pattern(r"Can't locate revision identified by '([^']+)'"));
 
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is a constant")

@@ -36,7 +36,9 @@ pub(super) fn read(history: &Said) -> Result<Reading, ReadError> {
         let state = line.state.as_str();
         // The states are those of Flyway's MigrationState; what is Future or Missing has no file in this image.
         if state.contains("Failed") {
-            return Err(unreadable(format!("version {id} has failed half-way; look at it, then `flyway repair`")));
+            return Err(unreadable(format!(
+                "version {id} has failed half-way; look at it, then `flyway repair`"
+            )));
         }
         let has_file = !state.starts_with("Future") && !state.starts_with("Missing");
         let is_applied =
@@ -50,7 +52,11 @@ pub(super) fn read(history: &Said) -> Result<Reading, ReadError> {
             found.at.push(id.clone());
         }
         if has_file {
-            found.known.push(Migration { id, description: line.description.unwrap_or_default(), ..Migration::default() });
+            found.known.push(Migration {
+                id,
+                description: line.description.unwrap_or_default(),
+                ..Migration::default()
+            });
         }
     }
     found.heads = found.known.first().map(|migration| migration.id.clone()).into_iter().collect();

@@ -171,27 +171,30 @@ pub fn questions(questions: &[(Question, Vec<String>)]) -> String {
     script
 }
 
-/// The script that takes the database back: one command after the other, up to the first that fails.
+/// The script that takes the database back: one command after the other, up to the first that fails; then it asks where the
+/// database is, and ends as the commands did.
 ///
 /// Programs that speak to PostgreSQL through libpq take the limits from `PGOPTIONS`; others do not know it.
-pub fn downgrade(commands: &[Vec<String>], settings: &DatabaseConfig) -> String {
-    let limits: String = [("lock_timeout", settings.lock_timeout), ("statement_timeout", settings.statement_timeout)]
-        .iter()
-        .filter(|(_, limit)| !limit.is_zero())
-        .map(|(name, limit)| format!(" -c {name}={}", limit.as_millis()))
-        .collect();
-    let mut script = String::new();
-    if !limits.is_empty() {
-        let _ = writeln!(script, "export PGOPTIONS=\"$PGOPTIONS{limits}\"");
-    }
+pub fn downgrade(
+    commands: &[Vec<String>],
+    then: &[(Question, Vec<String>)],
+    settings: &DatabaseConfig,
+) -> String {
+    let limits: String =
+        [("lock_timeout", settings.lock_timeout), ("statement_timeout", settings.statement_timeout)]
+            .iter()
+            .filter(|(_, limit)| !limit.is_zero())
+            .map(|(name, limit)| format!(" -c {name}={}", limit.as_millis()))
+            .collect();
     let commands: Vec<String> = commands.iter().map(|words| quoted(words)).collect();
-    // The last one takes the place of the shell, so that signals reach it.
-    match commands.split_last() {
-        Some((last, [])) => script.push_str(&format!("exec {last}\n")),
-        Some((last, before)) => script.push_str(&format!("{} && exec {last}\n", before.join(" && "))),
-        None => {}
-    }
-    script
+    let options =
+        if limits.is_empty() { String::new() } else { format!("export PGOPTIONS=\"$PGOPTIONS{limits}\"; ") };
+    format!("({options}{})\nended=$?\n{}exit $ended\n", commands.join(" && "), questions(then))
+}
+
+/// The part of a log that is not the answers to questions: what [`downgrade`]'s commands have said.
+pub fn words(log: &str) -> &str {
+    log.find(MARK).map_or(log, |start| &log[..start]).trim()
 }
 
 /// Words as a shell takes them for the same words.

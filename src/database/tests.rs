@@ -26,10 +26,8 @@ const BRANCHES: &str = "bb, 1a2b3c4d5e03 -> mm (side) (head) (mergepoint), merge
                         1a2b3c4d5e02 (bb) -> 1a2b3c4d5e03, step 3\n1a2b3c4d5e01 -> 1a2b3c4d5e02 (branchpoint), step 2\n<base> -> 1a2b3c4d5e01, step 1\n";
 
 fn alembic(current: (i32, &str, &str), history: &str) -> Result<Reading, ReadError> {
-    let all = [
-        said(Question::Current, current.0, current.1, current.2),
-        said(Question::History, 0, history, ""),
-    ];
+    let all =
+        [said(Question::Current, current.0, current.1, current.2), said(Question::History, 0, history, "")];
     read(&settings(Adapter::Alembic), Wanted::Database, &all)
 }
 
@@ -42,7 +40,11 @@ fn alembic_says_where_the_database_is() {
         ((0, "starting up\nmm (side) (head) (mergepoint)\n", ""), BRANCHES, "mm", 5, ""),
         ((0, "bb\n1a2b3c4d5e03\n", ""), BRANCHES, "bb 1a2b3c4d5e03", 4, ""),
         (
-            (255, "", "INFO  [x] y\nERROR [alembic.util.messaging] Can't locate revision identified by '9f'\nFAILED: …\n"),
+            (
+                255,
+                "",
+                "INFO  [x] y\nERROR [alembic.util.messaging] Can't locate revision identified by '9f'\nFAILED: …\n",
+            ),
             HISTORY,
             "",
             0,
@@ -95,8 +97,12 @@ fn flyway_tells_what_it_has_no_file_for() {
         read(&settings(Adapter::Flyway), Wanted::Database, &[said(Question::History, 0, &text, "")])
     };
     let repeatable = json!({"category": "Repeatable", "version": "", "state": "Success"});
-    let newer = info(vec![line("1", "Success"), line("2", "Success"), line("3", "Pending"), repeatable]).unwrap();
-    assert_eq!((ids(&newer.known), newer.at.join(","), newer.heads.join(",")), (vec!["3", "2", "1"], "2".into(), "3".into()));
+    let newer =
+        info(vec![line("1", "Success"), line("2", "Success"), line("3", "Pending"), repeatable]).unwrap();
+    assert_eq!(
+        (ids(&newer.known), newer.at.join(","), newer.heads.join(",")),
+        (vec!["3", "2", "1"], "2".into(), "3".into())
+    );
     assert_eq!(newer.applied, ["2", "1"]);
     let older = info(vec![line("1", "Success"), line("2", "Future")]).unwrap();
     assert_eq!((ids(&older.known), older.lost.join(",")), (vec!["1"], "2".into()));
@@ -114,7 +120,10 @@ fn commands_of_a_team_are_read_line_by_line() {
         downgrade: words("db down {from} {to}"),
         sql: Vec::new(),
     });
-    let all = [said(Question::Current, 0, "\n2\n", ""), said(Question::History, 0, "3 third one\n2\tsecond\n1\n", "")];
+    let all = [
+        said(Question::Current, 0, "\n2\n", ""),
+        said(Question::History, 0, "3 third one\n2\tsecond\n1\n", ""),
+    ];
     let reading = read(&config, Wanted::Database, &all).unwrap();
     assert_eq!((reading.heads.join(""), reading.applied.join("")), ("3".into(), "21".into()));
     assert_eq!(reading.known[0].description, "third one");
@@ -140,8 +149,18 @@ fn each_program_is_told_in_its_own_words() {
         (flat(downgrade(&settings(adapter), plan)), flat(sql(&settings(adapter), plan)))
     };
     for (adapter, plan, down, sql) in [
-        (Adapter::Alembic, plan("03", &["02"], &["03"]), "alembic downgrade 02", "alembic downgrade 03:02 --sql"),
-        (Adapter::Alembic, plan("03", &[], &["03"]), "alembic downgrade base", "alembic downgrade 03:base --sql"),
+        (
+            Adapter::Alembic,
+            plan("03", &["02"], &["03"]),
+            "alembic downgrade 02",
+            "alembic downgrade 03:02 --sql",
+        ),
+        (
+            Adapter::Alembic,
+            plan("03", &[], &["03"]),
+            "alembic downgrade base",
+            "alembic downgrade 03:base --sql",
+        ),
         (
             Adapter::Django,
             plan("b.2", &["b.1", "a.zero"], &["b.2", "a.1"]),
@@ -156,9 +175,10 @@ fn each_program_is_told_in_its_own_words() {
 
 /// What a real shell makes of a script.
 fn run(script: &str) -> (i32, String) {
-    let output = Command::new("sh").args(["-c", script]).env_remove("PGOPTIONS").output().unwrap();
-    let both = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(both).unwrap())
+    // As in the log of a pod, both streams are one.
+    let script = format!("exec 2>&1\n{script}");
+    let output = Command::new("sh").args(["-c", &script]).env_remove("PGOPTIONS").output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
 }
 
 #[test]
@@ -186,15 +206,23 @@ fn a_downgrade_ends_with_the_first_command_that_fails() {
     let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
     let mut config = settings(Adapter::Alembic);
     let show = words(&["sh", "-c", "echo \"[$PGOPTIONS]\""]);
-    let (code, log) = run(&job::downgrade(&[words(&["false"]), show.clone()], &config));
-    assert_eq!((code, log.as_str()), (1, ""));
-    let (_, log) = run(&job::downgrade(&[words(&["true"]), show.clone()], &config));
-    assert_eq!(log, "[ -c lock_timeout=10000]\n");
+    let asked = vec![(Question::Current, show.clone())];
+    let ends = |commands: &[Vec<String>], config: &DatabaseConfig| {
+        let (code, log) = run(&job::downgrade(commands, &asked, config));
+        let at = job::answers(&log, &asked).remove(0).stdout;
+        (code, job::words(&log).to_owned(), at.trim().to_owned())
+    };
+    let is = |code: i32, said: &str| (code, said.to_owned(), "[]".to_owned());
+    // Where the database is is asked in any case, and without limits.
+    let fails = words(&["sh", "-c", "echo bad >&2; exit 4"]);
+    assert_eq!(ends(&[fails, show.clone()], &config), is(4, "bad"));
+    assert_eq!(ends(&[words(&["true"]), show.clone()], &config), is(0, "[ -c lock_timeout=10000]"));
     config.statement_timeout = Duration::from_millis(1500);
-    let (_, log) = run(&format!("export PGOPTIONS='-c search_path=x'\n{}", job::downgrade(std::slice::from_ref(&show), &config)));
+    let script = job::downgrade(std::slice::from_ref(&show), &[], &config);
+    let (_, log) = run(&format!("export PGOPTIONS='-c search_path=x'\n{script}"));
     assert_eq!(log, "[-c search_path=x -c lock_timeout=10000 -c statement_timeout=1500]\n");
     (config.lock_timeout, config.statement_timeout) = (Duration::ZERO, Duration::ZERO);
-    assert_eq!(run(&job::downgrade(&[show], &config)).1, "[]\n");
+    assert_eq!(ends(&[show], &config), is(0, "[]"));
 }
 
 #[test]

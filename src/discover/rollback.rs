@@ -82,6 +82,18 @@ impl RollbackSnapshot {
 }
 
 impl RollbackSnapshot {
+    /// The workloads that revisions of the release speak of.
+    pub fn of_release(&self) -> impl Iterator<Item = &Workload> {
+        self.workloads.iter().filter(|workload| {
+            self.objects.iter().any(|found| {
+                let key = &found.history.key;
+                key.kind == workload.reference.kind.as_str()
+                    && key.name == workload.reference.name
+                    && key.namespace.as_deref() == Some(workload.reference.namespace.as_str())
+            })
+        })
+    }
+
     /// The field manager of whoever deploys this release: the one that most of its objects name, `helm` where none does.
     pub fn writer(&self) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();

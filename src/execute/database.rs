@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::phase;
 use crate::context::Context;
-use crate::database::{self, Reading, ReadError, Wanted, job, position};
+use crate::database::{self, ReadError, Reading, Wanted, job, position};
 use crate::discover::Workload;
 use crate::event::{EventKind, Phase, StageStatus};
 use crate::plan::database::{DatabasePlan, Standing};
@@ -23,7 +23,7 @@ use crate::words::counted;
 use crate::workload::WorkloadRef;
 use kube::api::{Api, DynamicObject};
 
-pub use read::{Heard, Place, ask, read};
+pub use read::{Heard, Place, ask, read, read_in_pod};
 
 /// What must not be done twice: the name of the milestone in the journal.
 pub const MILESTONE: &str = "database";
@@ -101,6 +101,11 @@ impl DatabaseDone {
         }
     }
 
+    /// Whether a Job was made that takes it back, or it was found somewhere else.
+    pub fn was_begun(&self) -> bool {
+        self.job.is_some() || self.at.is_some()
+    }
+
     /// Whether the target image fits the database now.
     pub fn is_down(&self) -> bool {
         self.standing == Standing::Down
@@ -146,7 +151,9 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
     let before = read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len())).await;
     let before = match before {
         Ok(heard) => heard.reading,
-        Err(trouble) if last.is_none() => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
+        Err(trouble) if last.is_none() => {
+            return DatabaseDone::untouched(format!("it was not begun: {trouble}"));
+        }
         Err(trouble) => return ended(context, plan, last, Err(trouble)).await,
     };
     match plan.standing(&before) {
@@ -161,7 +168,10 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
             };
         }
         Standing::Unknown => {
-            return DatabaseDone::untouched(format!("it was not begun: the database is at {}", before.position()));
+            return DatabaseDone::untouched(format!(
+                "it was not begun: the database is at {}",
+                before.position()
+            ));
         }
         Standing::Untouched | Standing::HalfWay => {}
     }
@@ -172,8 +182,21 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
         Ok(ran) => ran,
         Err(trouble) => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
     };
-    let after = read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len() + 1)).await;
-    ended(context, plan, Some((run, problem)), after.map(|heard| heard.reading)).await
+    // Its last words say where the database is; where it was killed before them, somebody else is asked.
+    let after = match last_words(context, plan, &run).await {
+        Some(reading) => Ok(reading),
+        None => read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len() + 1))
+            .await
+            .map(|heard| heard.reading),
+    };
+    ended(context, plan, Some((run, problem)), after).await
+}
+
+/// Where the database is by the last words of the Job that took it back.
+async fn last_words(context: &Context, plan: &DatabasePlan, run: &Run) -> Option<Reading> {
+    let text = jobs::text(context, run).await.ok()?;
+    let questions = database::questions(&plan.settings, Wanted::Database);
+    database::read(&plan.settings, Wanted::Database, &job::answers(&text, &questions)).ok()
 }
 
 /// The workload's pod template as it is now: with the image that knows what is to be undone.
@@ -202,7 +225,8 @@ async fn run_downgrade(
     attempt: usize,
 ) -> Result<(Run, Option<String>), Trouble> {
     let commands = database::downgrade(&plan.settings, &plan.downgrade);
-    let script = job::downgrade(&commands, &plan.settings);
+    let questions = database::questions(&plan.settings, Wanted::Database);
+    let script = job::downgrade(&commands, &questions, &plan.settings);
     let name = format!("kubectl-rollback-{}-downgrade-{attempt}", context.operation);
     let order = job::Order {
         name: &name,
@@ -240,8 +264,9 @@ async fn ended(
     }
     let job_ended_well = run.is_some() && problem.is_none();
     let job = run.map(|run| run.name);
+    let last = output.last().map(|line| format!(" with «{}»", line.trim())).unwrap_or_default();
     let said = |job: &Option<String>, problem: &Option<String>| match (job, problem) {
-        (Some(job), Some(problem)) => format!("the Job {job} {problem}"),
+        (Some(job), Some(problem)) => format!("the Job {job} {problem}{last}"),
         (Some(job), None) => format!("the Job {job} succeeded"),
         _ => String::new(),
     };
@@ -252,7 +277,11 @@ async fn ended(
         }
         Err(trouble) => {
             let ended = said(&job, &problem);
-            (Standing::Unknown, None, Some(format!("{ended}; where the database is could not be read: {trouble}")))
+            (
+                Standing::Unknown,
+                None,
+                Some(format!("{ended}; where the database is could not be read: {trouble}")),
+            )
         }
         Ok(reading) => {
             let standing = plan.standing(&reading);
@@ -262,7 +291,10 @@ async fn ended(
                 _ => Some(format!("{}, and the database is at {position}", said(&job, &problem))),
             };
             if let (Standing::Down, Some(problem)) = (standing, &problem) {
-                context.warn(format!("the Job {} {problem}, but the database is at {position}, where it should be", job.as_deref().unwrap_or_default()));
+                context.warn(format!(
+                    "the Job {} {problem}, but the database is at {position}, where it should be",
+                    job.as_deref().unwrap_or_default()
+                ));
             }
             (standing, Some(reading.at), why)
         }
@@ -273,7 +305,7 @@ async fn ended(
 /// Shows what the program has said, and answers it.
 async fn show_output(context: &Context, run: &Run) -> Vec<String> {
     let text = jobs::text(context, run).await.unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = job::words(&text).lines().filter(|line| !line.trim().is_empty()).collect();
     let lines = &lines[lines.len().saturating_sub(OUTPUT_LINES)..];
     let lines: Vec<String> = lines.iter().map(|line| redact(line)).collect();
     if !lines.is_empty() {

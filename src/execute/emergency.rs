@@ -12,6 +12,7 @@ use crate::plan::database::{DatabasePlan, Standing};
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
 use crate::words::counted;
+use crate::workload::WorkloadRef;
 
 /// What became of the workloads and of the database.
 pub struct Swaps {
@@ -37,8 +38,7 @@ pub async fn swap(context: &Context, plan: &Plan, options: &Options) -> Swaps {
         .await;
         return Swaps { workloads, database: None };
     };
-    join_all(stopped.iter().flatten().map(|workload| swap::barrier(context, workload, options))).await;
-    let done = take_database_back(context, step, &stopped).await;
+    let done = take_database_back(context, step, &stopped, options).await;
     let workloads = if done.is_down() {
         start(context, stopped, to_roll, async |workload| swap::start_stopped(context, workload).await).await
     } else {
@@ -59,8 +59,42 @@ async fn stop(context: &Context, workloads: &[&WorkloadPlan]) -> Vec<Stopped> {
     .await
 }
 
+/// Stops workloads and takes the database back, for a procedure that starts them itself; where that fails they are started
+/// again as they were. Answers what became of the database, and what is left stopped.
+pub(super) async fn halt_for_database(
+    context: &Context,
+    step: &DatabasePlan,
+    workloads: &[WorkloadPlan],
+) -> (DatabaseDone, Vec<WorkloadRef>) {
+    let workloads: Vec<&WorkloadPlan> = workloads.iter().collect();
+    let stopped = stop(context, &workloads).await;
+    let done = take_database_back(context, step, &stopped, &Options::default()).await;
+    if done.is_down() {
+        return (done, Vec::new());
+    }
+    let started = start_again(context, stopped, Vec::new(), step, &done).await;
+    (done, left_stopped(started))
+}
+
+/// Starts those of the stopped workloads that nothing else has started; answers what is left stopped.
+pub async fn start_halted(context: &Context, workloads: &[WorkloadPlan]) -> Vec<WorkloadRef> {
+    let starts = workloads.iter().map(|workload| swap::start_stopped(context, workload.clone()));
+    left_stopped(join_all(starts).await)
+}
+
+fn left_stopped(swapped: Vec<Swapped>) -> Vec<WorkloadRef> {
+    let left = swapped.into_iter().filter(|swapped| swapped.left_stopped);
+    left.map(|swapped| swapped.plan.workload).collect()
+}
+
 /// The database goes back only where everything that uses it was stopped.
-async fn take_database_back(context: &Context, step: &DatabasePlan, stopped: &[Stopped]) -> DatabaseDone {
+async fn take_database_back(
+    context: &Context,
+    step: &DatabasePlan,
+    stopped: &[Stopped],
+    options: &Options,
+) -> DatabaseDone {
+    join_all(stopped.iter().flatten().map(|workload| swap::barrier(context, workload, options))).await;
     let runs_on = stopped.iter().filter_map(|stopped| stopped.as_ref().err());
     let runs_on: Vec<String> = runs_on
         .filter(|untouched| step.uses.contains(&untouched.plan.workload))
@@ -116,7 +150,9 @@ async fn start_again(
 ) -> Vec<Swapped> {
     let why = match done.standing {
         Standing::Untouched => "the database was not taken back",
-        Standing::HalfWay => "the database went back only in part, and the target image does not know where it is",
+        Standing::HalfWay => {
+            "the database went back only in part, and the target image does not know where it is"
+        }
         _ => "nobody can tell where the database is",
     };
     let about = format!("starting {} again as they were", counted(stopped.len(), "workload"));
@@ -129,7 +165,11 @@ async fn start_again(
             let unchanged = WorkloadPlan { containers: Vec::new(), ..planned.clone() };
             let started = swap::start_stopped(context, unchanged).await;
             let problem = started.problem.unwrap_or_else(|| {
-                let image = if planned.workload == step.workload { format!(" on {}", step.image) } else { String::new() };
+                let image = if planned.workload == step.workload {
+                    format!(" on {}", step.image)
+                } else {
+                    String::new()
+                };
                 format!("started again as it was{image}: {why}")
             });
             Swapped { plan: planned, written: false, problem: Some(problem), ..started }
@@ -141,7 +181,11 @@ async fn start_again(
             .map(|workload| Swapped::untouched(workload.clone(), format!("it was not begun: {why}")));
         swapped.extend(untouched);
         let status = if left == 0 { StageStatus::Done } else { StageStatus::Failed };
-        let message = if left == 0 { "nothing is left stopped".to_owned() } else { format!("{} left stopped", counted(left, "workload")) };
+        let message = if left == 0 {
+            "nothing is left stopped".to_owned()
+        } else {
+            format!("{} left stopped", counted(left, "workload"))
+        };
         (swapped, status, message)
     })
     .await

@@ -38,7 +38,7 @@ use crate::words::counted;
 use crate::workload::{WorkloadKind, WorkloadRef};
 
 pub use database::DatabaseDone;
-pub use emergency::{Swaps, swap};
+pub use emergency::{Swaps, start_halted, swap};
 pub use hand_over::HandOver;
 pub use managed_fields::FIELD_MANAGER;
 pub use swap::Swapped;
@@ -85,9 +85,8 @@ impl Execution {
 
     /// Whether the database is not where it was to go. A signal that came before that was begun is no failure of it.
     pub fn database_failed(&self) -> bool {
-        let failed = self.database.as_ref().is_some_and(|database| !database.is_down());
-        let untouched = self.database.as_ref().is_some_and(|done| done.job.is_none() && done.at.is_none());
-        failed && !(untouched && self.interrupted.is_some())
+        let done = self.database.as_ref().filter(|done| !done.is_down());
+        done.is_some_and(|done| done.was_begun() || self.interrupted.is_none())
     }
 
     /// Workloads left at zero by us.

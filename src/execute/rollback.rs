@@ -9,6 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::database::{DatabaseDone, MILESTONE};
+use super::emergency::{halt_for_database, start_halted};
 use super::hooks::{self, HookError, HookRun};
 use super::jobs;
 use super::record::OpenRecord;
@@ -71,6 +73,8 @@ pub enum Fault {
         /// What is not ready.
         what: Vec<String>,
     },
+    /// The database was not taken back.
+    Database(String),
     /// A signal.
     Interrupted(Signal),
 }
@@ -90,6 +94,10 @@ pub struct RollbackExecution {
     pub wait: Option<WaitEnd>,
     /// When everything was ready.
     pub restored_at: Option<Timestamp>,
+    /// What became of the database, where it was to go back.
+    pub database: Option<DatabaseDone>,
+    /// Workloads left at zero by us.
+    pub left_stopped: Vec<WorkloadRef>,
     /// Why it did not come to its end.
     pub fault: Option<Fault>,
 }
@@ -98,6 +106,7 @@ impl RollbackExecution {
     /// Whether anything but Helm's record was written.
     pub fn touched_the_cluster(&self) -> bool {
         self.hooks_ran
+            || self.database.is_some()
             || self.objects.iter().any(|(_, done)| {
                 matches!(done, Done::Created | Done::Changed | Done::Deleted | Done::Failed(_))
             })
@@ -144,6 +153,7 @@ async fn carry_out(
     open: &mut OpenRecord,
     execution: &mut RollbackExecution,
 ) -> Result<(), Fault> {
+    take_database_back(context, rollback, execution).await?;
     let generations = phase(context, Phase::Start, "applying the revision", async {
         let answer = async {
             run_hooks(context, rollback, open, execution, HOOK_EVENTS[0]).await?;
@@ -152,6 +162,8 @@ async fn carry_out(
             Ok(generations)
         }
         .await;
+        // What was stopped is started, whatever became of the rest.
+        execution.left_stopped = start_halted(context, &rollback.plan.stopped).await;
         let changed = execution
             .objects
             .iter()
@@ -169,6 +181,28 @@ async fn carry_out(
         wait(context, rollback, execution, &generations).await?;
     }
     run_hooks(context, rollback, open, execution, HOOK_EVENTS[1]).await
+}
+
+/// Stops what uses the database and takes it back, where the plan says so and it was not done before.
+async fn take_database_back(
+    context: &Context,
+    rollback: &Rollback<'_>,
+    execution: &mut RollbackExecution,
+) -> Result<(), Fault> {
+    let plan = rollback.plan;
+    let Some(step) = plan.database.as_deref().filter(|_| !rollback.milestones.contains(MILESTONE)) else {
+        return Ok(());
+    };
+    interrupted(context)?;
+    let (done, left_stopped) = halt_for_database(context, step, &plan.stopped).await;
+    let fault = match (&done.problem, context.interrupt.signal()) {
+        _ if done.is_down() => None,
+        (_, Some(signal)) if !done.was_begun() => Some(Fault::Interrupted(signal)),
+        (problem, _) => Some(Fault::Database(problem.clone().unwrap_or_default())),
+    };
+    execution.database = Some(done);
+    execution.left_stopped = left_stopped;
+    fault.map_or(Ok(()), Err)
 }
 
 async fn run_hooks(
@@ -291,6 +325,7 @@ pub fn reason(fault: &Fault) -> String {
         Fault::Hook(error) => error.to_string(),
         Fault::NotReady { end: WaitEnd::TimedOut, what } => format!("not ready in time: {}", what.join(", ")),
         Fault::NotReady { what, .. } => format!("not ready: {}", what.join(", ")),
+        Fault::Database(problem) => format!("the database was not taken back: {problem}"),
         Fault::Interrupted(signal) => format!("interrupted by {}", signal.name()),
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::rollback::RollbackPlan;
 use super::strategy::Strategy;
 use super::{Plan, ReplicaPlan, WorkloadPlan};
 use crate::config::{Adapter, DatabaseConfig};
 use crate::database::{Migration, Reading, position};
+use crate::discover::rollback::RollbackSnapshot;
 use crate::discover::workload::SUSPEND_BEFORE;
 use crate::discover::{Snapshot, Workload};
 use crate::workload::{WorkloadKind, WorkloadRef};
@@ -80,7 +82,9 @@ pub fn own_fit(adapter: Adapter, current: &Reading) -> Result<String, String> {
             "the database is at {at}, and {} was not applied: the newest migration is {newest}",
             position(&missing)
         )),
-        Fit::NeedsHuman(_) => Err(format!("the database is at {at}, which is not known: the newest migration is {newest}")),
+        Fit::NeedsHuman(_) => {
+            Err(format!("the database is at {at}, which is not known: the newest migration is {newest}"))
+        }
         Fit::Ahead(_) => Err(format!("the database is at {at}, and the newest migration is {newest}")),
     }
 }
@@ -94,7 +98,10 @@ pub fn known_up_to(adapter: Adapter, current: &Reading, goal: &str) -> Result<Re
     }
     if let (Adapter::Django, Some(application)) = (adapter, goal.strip_suffix(".zero")) {
         let others = |migration: &&Migration| crate::database::application(&migration.id) != application;
-        return Ok(Reading { known: current.known.iter().filter(others).cloned().collect(), ..Reading::default() });
+        return Ok(Reading {
+            known: current.known.iter().filter(others).cloned().collect(),
+            ..Reading::default()
+        });
     }
     let exact = current.known.iter().filter(|migration| migration.id == goal);
     let begins = current.known.iter().filter(|migration| migration.id.starts_with(goal));
@@ -103,7 +110,11 @@ pub fn known_up_to(adapter: Adapter, current: &Reading, goal: &str) -> Result<Re
         found = begins.collect();
     }
     let [goal] = found.as_slice() else {
-        let what = if found.is_empty() { "no migration that the image that runs knows" } else { "the beginning of several migrations" };
+        let what = if found.is_empty() {
+            "no migration that the image that runs knows"
+        } else {
+            "the beginning of several migrations"
+        };
         return Err(format!("{goal} is {what}"));
     };
     let index = current.known.iter().position(|migration| migration == *goal).unwrap_or_default();
@@ -116,7 +127,8 @@ pub fn known_up_to(adapter: Adapter, current: &Reading, goal: &str) -> Result<Re
         }
         Adapter::Flyway | Adapter::Command => *place >= index,
     };
-    let known = current.known.iter().enumerate().filter(stays).map(|(_, migration)| migration.clone()).collect();
+    let known =
+        current.known.iter().enumerate().filter(stays).map(|(_, migration)| migration.clone()).collect();
     Ok(Reading { known, heads: vec![goal.id.clone()], ..Reading::default() })
 }
 
@@ -129,7 +141,9 @@ fn goal_in_a_graph(current: &Reading, target: &Reading, steps: &[Migration]) -> 
         };
     };
     if !current.applied.contains(head) {
-        return Err(format!("the database has gone another way: {head}, the target's head, was never applied to it"));
+        return Err(format!(
+            "the database has gone another way: {head}, the target's head, was never applied to it"
+        ));
     }
     for step in steps {
         if !crate::database::ancestors(&current.known, &step.id).contains(head.as_str()) {
@@ -160,7 +174,9 @@ fn goals_of_applications(current: &Reading, target: &Reading, steps: &[Migration
 fn goal_in_a_line(adapter: Adapter, current: &Reading, steps: &[Migration]) -> Result<Vec<String>, String> {
     let (undone, stay) = current.applied.split_at(steps.len().min(current.applied.len()));
     if undone.iter().ne(steps.iter().map(|step| &step.id)) {
-        return Err("migrations that the target image knows were applied on top of some that it does not".to_owned());
+        return Err(
+            "migrations that the target image knows were applied on top of some that it does not".to_owned()
+        );
     }
     match stay.first() {
         Some(newest) => Ok(vec![newest.clone()]),
@@ -230,26 +246,58 @@ impl DatabasePlan {
 ///
 /// An error is a workload that uses the database and cannot be stopped.
 pub fn add(plan: &mut Plan, step: DatabasePlan, snapshot: &Snapshot) -> Result<(), String> {
-    let why = "uses the database, which goes back meanwhile";
     for reference in &step.uses {
         let Some(workload) = snapshot.workload(reference) else { continue };
-        if reference.kind == WorkloadKind::DaemonSet {
-            return Err(format!("{reference} uses the database, and a DaemonSet cannot be stopped"));
-        }
+        can_be_stopped(reference)?;
         if let Some(planned) = plan.workloads.iter_mut().find(|planned| planned.workload == *reference) {
             planned.strategy = Strategy::StopFirst;
-            why.clone_into(&mut planned.why);
+            USES.clone_into(&mut planned.why);
         } else {
             plan.unchanged.retain(|unchanged| unchanged != reference);
-            plan.workloads.push(stopped_meanwhile(workload, why));
+            plan.workloads.push(stopped_meanwhile(workload, USES));
         }
     }
     plan.database = Some(Box::new(step));
     Ok(())
 }
 
+/// Adds a way back to a rollback: everything that uses the database is stopped before, and started by what is applied, or
+/// after that.
+///
+/// An error is a workload that uses the database and cannot be stopped.
+pub fn add_to_rollback(
+    plan: &mut RollbackPlan,
+    step: DatabasePlan,
+    snapshot: &RollbackSnapshot,
+) -> Result<(), String> {
+    for reference in &step.uses {
+        let Some(workload) = snapshot.workload(reference) else { continue };
+        can_be_stopped(reference)?;
+        plan.stopped.push(stopped_meanwhile(workload, USES));
+        let found = plan.objects.iter_mut().find(|object| object.workload().as_ref() == Some(reference));
+        if let Some(object) = found {
+            let target = snapshot.objects.iter().find(|found| found.history.key == object.key);
+            let target = target.and_then(|found| found.history.target.as_ref());
+            let renders = target.is_some_and(|target| target.pointer("/spec/replicas").is_some());
+            // Where a number is applied, that starts it: the note of our stop goes with it.
+            object.forget |= renders || object.replicas.is_some();
+        }
+    }
+    plan.database = Some(Box::new(step));
+    Ok(())
+}
+
+const USES: &str = "uses the database, which goes back meanwhile";
+
+fn can_be_stopped(workload: &WorkloadRef) -> Result<(), String> {
+    if workload.kind == WorkloadKind::DaemonSet {
+        return Err(format!("{workload} uses the database, and a DaemonSet cannot be stopped"));
+    }
+    Ok(())
+}
+
 /// A workload that is stopped and started again as it is.
-pub fn stopped_meanwhile(workload: &Workload, why: &str) -> WorkloadPlan {
+fn stopped_meanwhile(workload: &Workload, why: &str) -> WorkloadPlan {
     let live = workload.replicas;
     let remembered = workload.remembered_replicas().filter(|_| live == Some(0));
     WorkloadPlan {

@@ -10,7 +10,13 @@ fn reading(links: &str, heads: &str, at: &str, applied: &str) -> Reading {
         let parents = parents.split(',').filter(|parent| !parent.is_empty()).map(str::to_owned).collect();
         Migration { id: id.to_owned(), parents, description: String::new() }
     });
-    Reading { known: known.collect(), heads: list(heads), at: list(at), applied: list(applied), lost: Vec::new() }
+    Reading {
+        known: known.collect(),
+        heads: list(heads),
+        at: list(at),
+        applied: list(applied),
+        lost: Vec::new(),
+    }
 }
 
 fn way(fit: &Fit) -> String {

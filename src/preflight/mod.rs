@@ -12,8 +12,8 @@ mod references;
 pub mod role;
 pub mod rollback;
 mod room;
-pub mod schema;
 pub mod rules;
+pub mod schema;
 
 use std::time::Duration;
 

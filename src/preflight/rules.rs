@@ -66,6 +66,8 @@ pub struct Extent {
     pub wait_for_jobs: bool,
     /// Revisions that stay in the history, where the operator says so.
     pub history_max: Option<usize>,
+    /// The configuration names a database.
+    pub database: bool,
 }
 
 /// Collects rules, each permission once.
@@ -197,6 +199,12 @@ fn every_operation(rules: &mut Rules, namespace: &str, extent: Extent) {
     rules.help(&place(namespace, "coordination.k8s.io", "leases"), &["create", "get", "patch", "update"]);
     rules.help(&place(namespace, "", "secrets"), &["create", "delete", "get", "list", "patch"]);
     rules.help(&place(namespace, "events.k8s.io", "events"), &["create", "patch"]);
+    if extent.database {
+        // Where the program of migrations cannot be run, that is what the check of the schema says.
+        rules.help(&place(namespace, "batch", "jobs"), &["create", "delete", "get", "list"]);
+        rules.help(&place(namespace, "", "pods/exec"), &["create"]);
+        rules.help(&place(namespace, "", "pods/log"), &["get"]);
+    }
     if let Some(driver) = extent.records {
         let records = place(namespace, "", driver.plural());
         rules.add(&records, &["create", "get", "list", "patch"], &[], WITHOUT_RECORD);

@@ -35,7 +35,9 @@ pub fn finding(
     let (status, message, hint) = match compared {
         Compared::NotAsked => (
             FindingStatus::Unknown,
-            format!("whether {target_image} knows where the database is was not asked: that would make a pod"),
+            format!(
+                "whether {target_image} knows where the database is was not asked: that would make a pod"
+            ),
             how.to_owned(),
         ),
         Compared::Unreadable(why) => (
@@ -64,7 +66,10 @@ fn of_fit(
         ),
         Fit::Behind(missing) => (
             FindingStatus::Warn,
-            format!("the database is at {at}; {target_image} brings {} along, which was not applied", position(missing)),
+            format!(
+                "the database is at {at}; {target_image} brings {} along, which was not applied",
+                position(missing)
+            ),
             String::new(),
         ),
         Fit::Ahead(downgrade) => {
@@ -79,12 +84,18 @@ fn of_fit(
             } else {
                 (
                     FindingStatus::Fail,
-                    format!("the database is at {at}, which {target_image} does not know: the newest that it knows is {to}"),
-                    format!("add --db-downgrade to take it back first ({undone}), or go on with --skip-preflight; look: {how}"),
+                    format!(
+                        "the database is at {at}, which {target_image} does not know: the newest that it knows is {to}"
+                    ),
+                    format!(
+                        "add --db-downgrade to take it back first ({undone}), or go on with --skip-preflight; look: {how}"
+                    ),
                 )
             }
         }
-        Fit::NeedsHuman(why) => (FindingStatus::Fail, format!("{why} (the target is {target_image})"), how.to_owned()),
+        Fit::NeedsHuman(why) => {
+            (FindingStatus::Fail, format!("{why} (the target is {target_image})"), how.to_owned())
+        }
     }
 }
 
@@ -113,11 +124,17 @@ mod tests {
             (Compared::Unreadable("it is away".into()), true, FindingStatus::Fail, "it is away"),
             (known(Fit::Exact), true, FindingStatus::Pass, "is at 03, the newest"),
             (known(Fit::Behind(vec!["04".into()])), false, FindingStatus::Warn, "brings 04 along"),
-            (known(ahead.clone()), false, FindingStatus::Fail, "is at 03, which web:1 does not know: the newest that it knows is 02"),
+            (
+                known(ahead.clone()),
+                false,
+                FindingStatus::Fail,
+                "is at 03, which web:1 does not know: the newest that it knows is 02",
+            ),
             (known(ahead), true, FindingStatus::Pass, "goes back from 03 to 02 first: 1 migration undone"),
             (known(Fit::NeedsHuman("two ways".into())), true, FindingStatus::Fail, "two ways"),
         ] {
-            let finding = finding(&workload, "web:1", &compared, takes_back, "kubectl rollback db plan --tag 1");
+            let finding =
+                finding(&workload, "web:1", &compared, takes_back, "kubectl rollback db plan --tag 1");
             assert_eq!(finding.status, status, "{compared:?}");
             assert!(finding.message.contains(said), "{}", finding.message);
         }

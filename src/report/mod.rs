@@ -10,6 +10,6 @@ pub const API_VERSION: &str = "kubectl-rollback/v1";
 
 pub use collector::Collector;
 pub use result::{
-    ContainerResult, DatabaseResult, DeployDiagnosis, DeployResult, ObjectResult, PhaseTiming, ReleaseResult, ReplicasResult,
-    Requests, ResultDocument, Timings, WorkloadResult,
+    ContainerResult, DatabaseResult, DeployDiagnosis, DeployResult, ObjectResult, PhaseTiming, ReleaseResult,
+    ReplicasResult, Requests, ResultDocument, Timings, WorkloadResult,
 };

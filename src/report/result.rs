@@ -11,6 +11,7 @@ use crate::event::{Diagnosis, Finding, Phase, Verification};
 use crate::execute::DatabaseDone;
 use crate::outcome::{ExitCode, Outcome};
 use crate::plan::Skipped;
+use crate::plan::database::DatabasePlan;
 use crate::plan::repair::RepairPlan;
 
 /// The result document.
@@ -234,6 +235,22 @@ pub struct DatabaseResult {
     pub steps: Vec<Migration>,
     /// What became of it; `null` for a plan.
     pub done: Option<DatabaseDone>,
+}
+
+impl DatabaseResult {
+    /// From a plan, and what became of it.
+    pub fn of(step: &DatabasePlan, done: Option<&DatabaseDone>) -> Self {
+        Self {
+            adapter: step.settings.adapter,
+            workload: step.workload.to_string(),
+            image: step.image.clone(),
+            target_image: step.target_image.clone(),
+            from: step.downgrade.from.clone(),
+            to: step.downgrade.to.clone(),
+            steps: step.downgrade.steps.clone(),
+            done: done.cloned(),
+        }
+    }
 }
 
 /// Replicas in a result.

@@ -102,9 +102,13 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
             writeln!(text, "  {}", printer.caution(&line))
         };
     }
+    if let Some(step) = &plan.database {
+        let _ = write!(text, "\n{}", super::database_plan(printer, step));
+    }
+    let databases = if plan.database.is_some() { "" } else { "databases, " };
     let _ = writeln!(
         text,
-        "\n  Not touched: databases, data on volumes, and fields that only others have set on these objects."
+        "\n  Not touched: {databases}data on volumes, and fields that only others have set on these objects."
     );
     // What stays, and why, stands among the objects already.
     let is_told = |finding: &Finding| {

@@ -5,6 +5,7 @@
 //! ready endpoints, and the paths by which pods declare their readiness answer through their Services. What cannot be
 //! asked is *unknown* then. What the configuration names must be answered: there it is a failure.
 
+mod database;
 mod declared;
 mod defaults;
 mod exec;
@@ -26,7 +27,7 @@ pub use declared::{DeclaredPath, declared_paths};
 pub use defaults::list_services;
 pub use services::{ServiceView, of_release as services_of};
 
-use crate::config::{Check, CheckKind, VerifyConfig};
+use crate::config::{Check, CheckKind, DatabaseConfig, VerifyConfig};
 use crate::context::Context;
 use crate::discover::Workload;
 use crate::event::{EventKind, FindingStatus, Verification};
@@ -46,6 +47,8 @@ pub struct Request<'a> {
     pub since: Option<Timestamp>,
     /// What the configuration says.
     pub config: &'a VerifyConfig,
+    /// The database whose migrations go with the application, where the configuration names one.
+    pub database: Option<&'a DatabaseConfig>,
 }
 
 impl Request<'_> {
@@ -98,7 +101,14 @@ pub async fn run(context: &Context, request: &Request<'_>) -> Vec<Verification> 
     let defaults =
         async { if request.config.defaults { defaults::run(context, request).await } else { Vec::new() } };
     let configured = request.config.checks.iter().map(|check| configured(context, request, check));
-    let (mut results, configured) = futures::join!(defaults, join_all(configured));
+    let database = async {
+        match request.database {
+            Some(settings) => Box::pin(database::check(context, request, settings)).await,
+            None => None,
+        }
+    };
+    let (mut results, database, configured) = futures::join!(defaults, database, join_all(configured));
+    results.extend(database);
     results.extend(configured);
     results
 }

@@ -161,8 +161,15 @@ async fn results(
 ) -> Vec<(String, FindingStatus, String)> {
     let (context, script, _interrupter) = context(exchanges);
     let config = config::parse("x", config).unwrap();
-    let request =
-        Request { release: None, workloads, missing: &[], touched, since: None, config: &config.verify };
+    let request = Request {
+        release: None,
+        workloads,
+        missing: &[],
+        touched,
+        since: None,
+        config: &config.verify,
+        database: None,
+    };
     let results = run(&context, &request).await;
     assert_eq!(script.left(), 0, "{results:?}");
     results

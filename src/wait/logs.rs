@@ -55,7 +55,11 @@ pub(super) async fn text(
     container: &str,
 ) -> Result<String, kube::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let parameters = LogParams { container: Some(container.to_owned()), limit_bytes: Some(LONGEST_TEXT), ..LogParams::default() };
+    let parameters = LogParams {
+        container: Some(container.to_owned()),
+        limit_bytes: Some(LONGEST_TEXT),
+        ..LogParams::default()
+    };
     api.logs(pod, &parameters).await
 }
 

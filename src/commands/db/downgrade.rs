@@ -36,7 +36,7 @@ pub(super) fn users(target: &Target) -> Vec<WorkloadRef> {
         .filter(moves_along)
         .map(|workload| workload.reference.clone())
         .collect();
-    database::uses(&target.settings, &target.snapshot, &same)
+    database::uses(&target.settings, &target.snapshot.workloads, &same)
 }
 
 /// Runs the command.
@@ -124,6 +124,8 @@ fn screen(session: &Session, target: &Target, plan: &Plan) -> String {
     }
     let killed: usize = plan.workloads.iter().map(crate::plan::WorkloadPlan::pods_killed).sum();
     let pods = crate::words::counted(killed, "Ready pod");
-    text.push_str(&printer.caution(&format!("  Stopping them ends {pods}; they are started again as they are.")));
+    text.push_str(
+        &printer.caution(&format!("  Stopping them ends {pods}; they are started again as they are.")),
+    );
     text
 }

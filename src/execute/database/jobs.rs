@@ -104,6 +104,8 @@ pub(super) async fn wait(
 pub(super) fn problem(end: RunEnd) -> Option<String> {
     match end {
         RunEnd::Succeeded => None,
+        // With a single attempt the controller's own words say no more than that it was one.
+        RunEnd::Failed(why) if why.starts_with("BackoffLimitExceeded") => Some("failed".to_owned()),
         RunEnd::Failed(why) => Some(format!("failed: {why}")),
         RunEnd::Hopeless(diagnosis) => Some(format!("did not run: {}", diagnosis.message)),
         RunEnd::TimedOut(Some(diagnosis)) => Some(format!("did not end in time: {}", diagnosis.message)),

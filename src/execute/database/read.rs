@@ -90,11 +90,34 @@ pub async fn read(
 ) -> Result<Heard, Trouble> {
     let questions = database::questions(settings, wanted);
     let (said, source) = ask(context, settings, place, &questions, name).await?;
+    understood(settings, place, wanted, &said, source)
+}
+
+/// Asks what is wanted in a pod that runs, and nowhere else; `None` where there is none to ask in.
+pub async fn read_in_pod(
+    context: &Context,
+    settings: &DatabaseConfig,
+    place: &Place,
+    wanted: Wanted,
+) -> Option<Result<Heard, Trouble>> {
+    let pod = place.pod.as_ref()?;
+    let questions = database::questions(settings, wanted);
+    let said = in_pod(context, settings, place, pod, &questions).await?;
+    Some(understood(settings, place, wanted, &said, format!("pod {pod}")))
+}
+
+fn understood(
+    settings: &DatabaseConfig,
+    place: &Place,
+    wanted: Wanted,
+    said: &[Said],
+    source: String,
+) -> Result<Heard, Trouble> {
     let program = settings.adapter.as_str();
-    let understood = database::read(settings, wanted, &said);
-    let reading =
-        understood.map_err(|error| Trouble::Program { program, image: place.image.clone(), error })?;
-    Ok(Heard { reading, source })
+    match database::read(settings, wanted, said) {
+        Ok(reading) => Ok(Heard { reading, source }),
+        Err(error) => Err(Trouble::Program { program, image: place.image.clone(), error }),
+    }
 }
 
 /// Asks questions, each answered by a command.
@@ -165,7 +188,13 @@ async fn in_job(
         .await
         .map_err(|error| Trouble::Create { name: name.clone(), why: jobs::words(&error) })?;
     // The Job has the same limit of its own; what it says about that is better than what we would.
-    let end = jobs::wait(context, &run, settings.read_timeout + Duration::from_secs(5), Some(context.interrupt.cancelled())).await;
+    let end = jobs::wait(
+        context,
+        &run,
+        settings.read_timeout + Duration::from_secs(5),
+        Some(context.interrupt.cancelled()),
+    )
+    .await;
     let problem = jobs::problem(end);
     let text = match &problem {
         None => jobs::text(context, &run).await.map_err(|error| jobs::words(&error)),

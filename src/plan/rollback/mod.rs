@@ -17,6 +17,8 @@ use crate::discover::rollback::{FoundObject, RollbackSnapshot};
 use crate::discover::workload::REPLICAS_BEFORE;
 use crate::event::{Check, Finding, FindingStatus};
 use crate::helm::record::Record;
+use crate::plan::WorkloadPlan;
+use crate::plan::database::DatabasePlan;
 use crate::workload::{WorkloadKind, WorkloadRef};
 use objects::ObjectKey;
 
@@ -74,6 +76,12 @@ pub struct RollbackPlan {
     pub restarts: Vec<Restart>,
     /// What planning itself found out.
     pub findings: Vec<Finding>,
+    /// How the database goes back before anything is applied, where it does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub database: Option<Box<DatabasePlan>>,
+    /// The workloads that are stopped meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stopped: Vec<WorkloadPlan>,
 }
 
 /// What happens to one object.
@@ -169,6 +177,8 @@ pub fn plan(request: &Request, snapshot: &RollbackSnapshot) -> RollbackPlan {
         hooks: hooks(request, &snapshot.target.record),
         restarts: Vec::new(),
         findings: Vec::new(),
+        database: None,
+        stopped: Vec::new(),
     };
     plan.findings = findings(request, snapshot, &plan);
     plan
