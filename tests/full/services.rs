@@ -131,33 +131,7 @@ fn the_tests_of_the_runbook_pass_on_real_services_and_name_what_is_down() {
     assert_eq!(results.len(), 12 + CHECKS.len(), "{results:#?}");
     assert!(results["redis"].1.starts_with("PONG from pod todo-redis-"), "{results:#?}");
 
-    // Wrong answers.
-    let wrong = [
-        ("body", "http: {service: todo-backend-service, path: /health, json: {/version: v9}}"),
-        ("page", "http: {service: todo-frontend-service, path: /, bodyContains: Basket}"),
-        ("error", "http: {service: todo-backend-service, path: /fail}"),
-        ("missing", "http: {service: todo-backend-service, path: /gone}"),
-        (
-            "table",
-            r#"exec: {workload: deploy/todo-backend, command: [python, -c, "from app.db import engine; engine.execute('SELECT 1 FROM gone')"]}"#,
-        ),
-        ("program", "exec: {workload: deploy/todo-backend, command: [redis-shell]}"),
-        ("no redis", "redis: {service: todo-postgres}"),
-        ("port", "http: {service: todo-backend-service, port: 81, path: /}"),
-    ];
-    assert_failures(
-        &failures(&test, &wrong, &[]),
-        &[
-            ("body", r#"/version is "v1" instead of "v9""#),
-            ("page", r#""Basket" is not in the answer: <!doctype html>"#),
-            ("error", "answers 500 instead of 200 to 299"),
-            ("missing", "answers 404 instead of 200 to 299: no such page"),
-            ("table", r#"psycopg2.errors.UndefinedTable) relation "gone" does not exist"#),
-            ("program", r#"exec: "redis-shell": executable file not found in $PATH"#),
-            ("no redis", "the connection is closed instead of an answer to PING"),
-            ("port", "the API server cannot deliver the request: no service port 81 found"),
-        ],
-    );
+    assert_wrong_answers_are_told(&test);
 
     // Nobody behind a Service.
     let selector = |app: &str| json!({"spec": {"selector": {"app.kubernetes.io/name": app}}});
@@ -168,26 +142,6 @@ fn the_tests_of_the_runbook_pass_on_real_services_and_name_what_is_down() {
     });
     assert_failures(&found, &[("frontend", NOBODY)]);
     cluster.patch("services", "todo-frontend-service", "hand", &selector("todo-backend"));
-
-    // A Redis with a password.
-    for (name, password) in [("right", "opensesame"), ("wrong", "guess")] {
-        let secret = json!({"metadata": {"name": name}, "stringData": {"password": password}});
-        cluster.create("secrets", &secret);
-    }
-    let container = json!({"name": "redis", "args": ["--requirepass", "opensesame"]});
-    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}}).to_string();
-    cluster.kubectl(&["patch", "deploy/todo-redis", "--type=strategic", "--patch", &patch]);
-    scale(cluster, "todo-redis", 1);
-    let checks = [
-        ("none", "redis: {service: redis-service}"),
-        ("wrong", "redis: {service: redis-service, password: {secret: {name: wrong, key: password}}}"),
-        ("right", "redis: {service: redis-service, password: {secret: {name: right, key: password}}}"),
-    ];
-    let expected = [
-        ("none", "Redis wants a password; give one"),
-        ("wrong", "Redis does not take the password: -WRONGPASS"),
-    ];
-    assert_failures(&failures(&test, &checks, &[]), &expected);
 
     // Redis down. Then the database, which the consumer does not survive.
     scale(cluster, "todo-redis", 0);
@@ -212,6 +166,63 @@ fn the_tests_of_the_runbook_pass_on_real_services_and_name_what_is_down() {
     let found = failures(&test, &CHECKS[..4], &[]);
     assert!(found["database"].contains("deploy/todo-backend has no ready pod to run it in"), "{found:#?}");
     assert!(found["backend health"].contains(NOBODY), "{found:#?}");
+
+    assert_passwords_are_used(&test);
+}
+
+/// Answers that are not as wanted, while everything is well.
+#[track_caller]
+fn assert_wrong_answers_are_told(test: &Test) {
+    let wrong = [
+        ("body", "http: {service: todo-backend-service, path: /health, json: {/version: v9}}"),
+        ("page", "http: {service: todo-frontend-service, path: /, bodyContains: Basket}"),
+        ("error", "http: {service: todo-backend-service, path: /fail}"),
+        ("missing", "http: {service: todo-backend-service, path: /gone}"),
+        (
+            "table",
+            r#"exec: {workload: deploy/todo-backend, command: [python, -c, "from app.db import engine; engine.execute('SELECT 1 FROM gone')"]}"#,
+        ),
+        ("program", "exec: {workload: deploy/todo-backend, command: [redis-shell]}"),
+        ("no redis", "redis: {service: todo-postgres}"),
+        ("port", "http: {service: todo-backend-service, port: 81, path: /}"),
+    ];
+    assert_failures(
+        &failures(test, &wrong, &[]),
+        &[
+            ("body", r#"/version is "v1" instead of "v9""#),
+            ("page", r#""Basket" is not in the answer: <!doctype html>"#),
+            ("error", "answers 500 instead of 200 to 299"),
+            ("missing", "answers 404 instead of 200 to 299: no such page"),
+            ("table", r#"psycopg2.errors.UndefinedTable) relation "gone" does not exist"#),
+            ("program", r#"exec: "redis-shell": executable file not found in $PATH"#),
+            ("no redis", "the connection is closed instead of an answer to PING"),
+            ("port", "the API server cannot deliver the request: no service port 81 found"),
+        ],
+    );
+}
+
+/// A Redis that wants a password.
+#[track_caller]
+fn assert_passwords_are_used(test: &Test) {
+    let cluster = &test.cluster;
+    for (name, password) in [("right", "opensesame"), ("wrong", "guess")] {
+        let secret = json!({"metadata": {"name": name}, "stringData": {"password": password}});
+        cluster.create("secrets", &secret);
+    }
+    let container = json!({"name": "redis", "args": ["--requirepass", "opensesame"]});
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}}).to_string();
+    cluster.kubectl(&["patch", "deploy/todo-redis", "--type=strategic", "--patch", &patch]);
+    scale(cluster, "todo-redis", 1);
+    let checks = [
+        ("none", "redis: {service: redis-service}"),
+        ("wrong", "redis: {service: redis-service, password: {secret: {name: wrong, key: password}}}"),
+        ("right", "redis: {service: redis-service, password: {secret: {name: right, key: password}}}"),
+    ];
+    let expected = [
+        ("none", "Redis wants a password; give one"),
+        ("wrong", "Redis does not take the password: -WRONGPASS"),
+    ];
+    assert_failures(&failures(test, &checks, &[]), &expected);
 }
 
 #[test]

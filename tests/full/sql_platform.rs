@@ -1,10 +1,11 @@
 //! The sample platform with a real database: `tests/platform/todo-sql` at a version, with a schema at a revision.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Cluster, Helm, Release, Test, wait_for};
+use crate::harness::{Cluster, Helm, Release, Test, images_in, unique, wait_for};
 
 /// The schema of tag `v1`.
 pub const REVISION_OF_V1: &str = "1a2b3c4d5e02";
@@ -46,24 +47,23 @@ impl<'test> SqlPlatform<'test> {
         self.wait_for_crash("todo-backend");
     }
 
-    /// Waits until a container of the Deployment's newest pods has ended badly; answers what it said last.
+    /// Waits until a pod of the Deployment's image was started again after a bad end; answers what it had said before that.
     #[track_caller]
     pub fn wait_for_crash(&self, name: &str) -> String {
-        let image = self.cluster().image(&format!("deploy/{name}"));
-        let pod = wait_for(&format!("a crash of {name}"), Duration::from_secs(60), || {
-            self.cluster().pods_of(name).into_iter().find(|pod| {
-                let status = &pod["status"]["containerStatuses"][0];
-                let ended = |state: &&str| status[state]["terminated"]["exitCode"].as_i64() > Some(0);
-                pod["spec"]["containers"][0]["image"] == image && ["state", "lastState"].iter().any(ended)
-            })
-        });
-        // What ran before, or, where it is not yet started again, what ran.
-        let pod = pod["metadata"]["name"].as_str().unwrap();
-        let previous = self.cluster().tool("kubectl", "kubectl", &["logs", pod, "--previous"], None);
-        match previous.status.success() {
-            true => String::from_utf8(previous.stdout).unwrap(),
-            false => self.cluster().kubectl(&["logs", pod]),
-        }
+        let cluster = self.cluster();
+        let image = cluster.image(&format!("deploy/{name}"));
+        wait_for(&format!("a crash of {name}"), Duration::from_secs(60), || {
+            let pod = cluster.pods_of(name).into_iter().find(|pod| {
+                let last = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
+                images_in(&pod["spec"]).values().any(|found| *found == image)
+                    && last["exitCode"].as_i64() > Some(0)
+            })?;
+            let pod = pod["metadata"]["name"].as_str().unwrap();
+            // Between two deaths the kubelet keeps the log of the one before for a moment only.
+            let previous = cluster.tool("kubectl", "kubectl", &["logs", pod, "--previous"], None);
+            let said = String::from_utf8(previous.stdout).unwrap();
+            (previous.status.success() && !said.is_empty()).then_some(said)
+        })
     }
 
     /// The revision of the schema, which the database itself tells.
@@ -84,28 +84,22 @@ impl<'test> SqlPlatform<'test> {
     /// What the database answers, as lines.
     #[track_caller]
     pub fn sql(&self, statement: &str) -> String {
+        let cluster = self.cluster();
+        // The namespace stands in front: behind the command kubectl would take it for the command's own.
+        let place = ["--namespace", &cluster.namespace, "exec", "deploy/todo-postgres", "--"];
         let psql = ["psql", "--username=todo", "--dbname=todo", "--no-psqlrc", "-Atc", statement];
-        let arguments: Vec<&str> = ["exec", "deploy/todo-postgres", "--"].into_iter().chain(psql).collect();
-        // Not behind the command's own arguments, where kubectl would not see the namespace.
-        let namespace = format!("--namespace={}", self.cluster().namespace);
-        let arguments: Vec<&str> = [namespace.as_str()].into_iter().chain(arguments).collect();
-        self.exec(&arguments).trim_end().to_owned()
-    }
-
-    #[track_caller]
-    fn exec(&self, arguments: &[&str]) -> String {
-        let mut command = std::process::Command::new(self.cluster().tools.join("kubectl"));
-        let output = command.args(arguments).env("KUBECONFIG", &self.cluster().kubeconfig).output().unwrap();
+        let mut kubectl = Command::new(cluster.tools.join("kubectl"));
+        let output = kubectl.args(place).args(psql).env("KUBECONFIG", &cluster.kubeconfig).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl {arguments:?} failed: {stderr}");
-        String::from_utf8(output.stdout).unwrap()
+        assert!(output.status.success(), "{statement}: {stderr}");
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     /// Runs alembic in a pod of its own, of the image with this tag, and answers whether it succeeded and what it said.
     #[track_caller]
     pub fn alembic(&self, tag: &str, arguments: &[&str]) -> (bool, String) {
         let cluster = self.cluster();
-        let name = format!("alembic-{}", crate::harness::unique());
+        let name = format!("alembic-{}", unique());
         let command: Vec<&str> = ["alembic"].into_iter().chain(arguments.iter().copied()).collect();
         let container = json!({
             "name": "alembic", "image": format!("ghcr.io/acme/backend-sql:{tag}"), "command": command,
