@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::begin;
-use crate::harness::{Cluster, Test, wait_for};
+use crate::harness::{Cluster, Helm, Test, wait_for};
 use crate::sql_platform::{REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform};
 
-/// The four tests of the runbook, the commands as they stand there, and what watches over them.
+/// The four tests of the runbook and what else can be asked.
 const CHECKS: [(&str, &str); 9] = [
     (
         "backend health",
@@ -24,7 +24,7 @@ const CHECKS: [(&str, &str); 9] = [
     ("todos", "http: {service: todo-backend-service, path: /todos, json: {/0/title: water the plants}}"),
     (
         "database",
-        r#"exec: {workload: deploy/todo-backend, command: [python, -c, "from app.db import engine; engine.execute('SELECT 1')"]}"#,
+        r#"exec: {workload: deploy/todo-backend, command: [python, -c, "from sqlalchemy import text; from app.db import engine; engine.connect().execute(text('SELECT 1'))"]}"#,
     ),
     (
         "driver",
@@ -57,6 +57,18 @@ fn failures(test: &Test, checks: &[(&str, &str)], more: &[&str]) -> BTreeMap<Str
         .collect()
 }
 
+/// A configuration with these checks, and its path.
+fn config(checks: &[(&str, &str)], tries: &str, defaults: &str) -> (NamedTempFile, String) {
+    let mut text = format!("verify:\n  {defaults}\n  checks:\n");
+    for (name, check) in checks {
+        write!(text, "    - name: {name}\n      {tries}\n      {check}\n").unwrap();
+    }
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let path = file.path().display().to_string();
+    (file, path)
+}
+
 /// Runs `verify` and answers status and message by subject; the exit code must follow from them.
 #[track_caller]
 fn verify(
@@ -66,13 +78,7 @@ fn verify(
     defaults: &str,
     more: &[&str],
 ) -> BTreeMap<String, (String, String)> {
-    let mut text = format!("verify:\n  {defaults}\n  checks:\n");
-    for (name, check) in checks {
-        write!(text, "    - name: {name}\n      {tries}\n      {check}\n").unwrap();
-    }
-    let mut file = NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    let path = file.path().display().to_string();
+    let (_file, path) = config(checks, tries, defaults);
     let arguments: Vec<&str> =
         ["verify", "--config", &path, "-o", "json"].iter().chain(more).copied().collect();
     let run = test.run(&arguments);
@@ -180,7 +186,7 @@ fn assert_wrong_answers_are_told(test: &Test) {
         ("missing", "http: {service: todo-backend-service, path: /gone}"),
         (
             "table",
-            r#"exec: {workload: deploy/todo-backend, command: [python, -c, "from app.db import engine; engine.execute('SELECT 1 FROM gone')"]}"#,
+            r#"exec: {workload: deploy/todo-backend, command: [python, -c, "from sqlalchemy import text; from app.db import engine; engine.connect().execute(text('SELECT 1 FROM gone'))"]}"#,
         ),
         ("program", "exec: {workload: deploy/todo-backend, command: [redis-shell]}"),
         ("no redis", "redis: {service: todo-postgres}"),
@@ -273,6 +279,39 @@ fn prometheus_tells_of_errors_while_they_happen_and_of_what_was_before() {
     scale(cluster, "prometheus", 0);
     let found = failures(&test, &checks[..1], &[]);
     assert_failures(&found, &[("error rate", NOBODY)]);
+}
+
+/// Code that does not find its schema is rolled back, and the checks at the end see the services as they are then.
+#[test]
+fn a_rollback_ends_with_the_tests_of_the_runbook() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    // Somebody has forgotten the migration.
+    platform.release.upgrade(&json!({"image": {"tag": "v2"}, "migrate": false}));
+    let said = platform.wait_for_crash("todo-backend");
+    assert!(said.contains("the schema does not fit this version: no todos.summary"), "{said}");
+
+    let (_file, path) = config(&CHECKS, "retries: 10\n      pause: 1s", "defaults: true");
+    let run = test.run(&["emergency", "--tag", "v1", "--yes", "--config", &path, "-o", "json"]).expect(0);
+    let results = run.json()["verify"].as_array().unwrap().clone();
+    assert!(results.len() > CHECKS.len() && results.iter().all(|result| result["status"] == "pass"), "{run}");
+    assert_eq!(cluster.image("deploy/todo-backend"), "ghcr.io/acme/backend-sql:v1", "{run}");
+    // Of the same tag as what was rolled back, and none of the team's.
+    assert_eq!(cluster.image("deploy/prometheus"), "docker.io/prom/prometheus:v2", "{run}");
+
+    // With the database down it is told, and the rollback stays what it is.
+    platform.release.upgrade(&json!({"image": {"tag": "v2"}, "migrate": false}));
+    platform.wait_for_crash("todo-backend");
+    scale(cluster, "todo-postgres", 0);
+    let (_file, path) = config(&CHECKS[2..4], "retries: 0", "defaults: false");
+    let run = test.run(&["emergency", "--tag", "v1", "--yes", "--config", &path, "-o", "json"]).expect(6);
+    assert_eq!(run.json()["outcome"], "VerificationFailed", "{run}");
+    assert!(cluster.workload("deploy/todo-backend").ready, "{run}");
+    platform.release.assert_manifest_names_what_runs(Helm::Four);
+    for said in ["verification failed: ", "todos: answers 500", "port 5432 failed: Connection refused"] {
+        assert!(run.stderr.contains(said), "{said}: {run}");
+    }
 }
 
 /// What the tests of migrations stand on: code and schema go together, and a way back can end half-way.
