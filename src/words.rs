@@ -22,6 +22,17 @@ pub fn elapsed(seconds: i64) -> String {
     }
 }
 
+/// The line of a program's output that says what happened: the exception of the last Python traceback, whose text may go on
+/// below it; else the last line that does not go on with the one above (`psql` asks there whether the server is running).
+pub fn last_words(text: &str) -> &str {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let goes_on = |line: &str| line.starts_with([' ', '\t']);
+    let traceback = lines.iter().rposition(|line| line.starts_with("Traceback (most recent call last)"));
+    let exception = traceback.and_then(|start| lines[start + 1..].iter().find(|line| !goes_on(line)));
+    let said = exception.or_else(|| lines.iter().rfind(|line| !goes_on(line))).or_else(|| lines.last());
+    said.copied().unwrap_or_default().trim()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ pub(crate) use django::application;
 use crate::config::{Adapter, DatabaseConfig};
 use crate::plan::database::Downgrade;
 use crate::wait::redaction::redact;
+use crate::words::last_words;
 
 /// One migration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,9 +125,9 @@ impl Said {
     }
 }
 
-/// The last line that says something, without credentials.
+/// The line that says what happened, without credentials.
 pub fn last_line(text: &str) -> String {
-    redact(text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim())
+    redact(last_words(text))
 }
 
 /// Why an answer is no use.

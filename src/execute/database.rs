@@ -19,7 +19,7 @@ use crate::event::{EventKind, Phase, StageStatus};
 use crate::plan::database::{DatabasePlan, Standing};
 use crate::wait::completion::Run;
 use crate::wait::redaction::redact;
-use crate::words::counted;
+use crate::words::{counted, last_words};
 use crate::workload::WorkloadRef;
 use kube::api::{Api, DynamicObject};
 
@@ -183,7 +183,7 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
         Err(trouble) => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
     };
     // Its last words say where the database is; where it was killed before them, somebody else is asked.
-    let after = match last_words(context, plan, &run).await {
+    let after = match read_from_end(context, plan, &run).await {
         Some(reading) => Ok(reading),
         None => read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len() + 1))
             .await
@@ -193,7 +193,7 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
 }
 
 /// Where the database is by the last words of the Job that took it back.
-async fn last_words(context: &Context, plan: &DatabasePlan, run: &Run) -> Option<Reading> {
+async fn read_from_end(context: &Context, plan: &DatabasePlan, run: &Run) -> Option<Reading> {
     let text = jobs::text(context, run).await.ok()?;
     let questions = database::questions(&plan.settings, Wanted::Database);
     database::read(&plan.settings, Wanted::Database, &job::answers(&text, &questions)).ok()
@@ -264,7 +264,10 @@ async fn ended(
     }
     let job_ended_well = run.is_some() && problem.is_none();
     let job = run.map(|run| run.name);
-    let last = output.last().map(|line| format!(" with «{}»", line.trim())).unwrap_or_default();
+    let last = match last_words(&output.join("\n")) {
+        "" => String::new(),
+        last => format!(" with «{last}»"),
+    };
     let said = |job: &Option<String>, problem: &Option<String>| match (job, problem) {
         (Some(job), Some(problem)) => format!("the Job {job} {problem}{last}"),
         (Some(job), None) => format!("the Job {job} succeeded"),

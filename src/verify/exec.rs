@@ -8,6 +8,7 @@ use super::{Answer, Request};
 use crate::config::ExecCheck;
 use crate::context::{Context, exec};
 use crate::discover::Workload;
+use crate::words::last_words;
 
 /// Runs the command once.
 pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) -> Answer {
@@ -40,11 +41,11 @@ fn judge(check: &ExecCheck, pod: &str, status: Option<&Status>, stdout: &str, st
     let Some(code) = status.and_then(exec::exit_code) else {
         let why = status.and_then(|status| status.message.clone());
         let why = why.unwrap_or_else(|| "the connection ended before the command".to_owned());
-        return Answer::fail(format!("could not be run in pod {pod}: {}", short(&why)));
+        return Answer::fail(format!("could not be run in pod {pod}: {}", short(cause(&why))));
     };
-    let last = |text: &str| short(text.trim_end().lines().last().unwrap_or_default());
     if code != check.exit_code {
-        let said = if stderr.trim().is_empty() { last(stdout) } else { last(stderr) };
+        let said =
+            if stderr.trim().is_empty() { short(last_words(stdout)) } else { short(last_words(stderr)) };
         let expected =
             if check.exit_code == 0 { String::new() } else { format!(" instead of {}", check.exit_code) };
         let said = if said.is_empty() { said } else { format!(": {said}") };
@@ -52,10 +53,17 @@ fn judge(check: &ExecCheck, pod: &str, status: Option<&Status>, stdout: &str, st
     }
     match &check.stdout_contains {
         Some(wanted) if !stdout.contains(wanted.as_str()) => {
-            Answer::fail(format!("{wanted:?} is not in its output: {}", last(stdout)))
+            Answer::fail(format!("{wanted:?} is not in its output: {}", short(last_words(stdout))))
         }
         _ => Answer::pass(format!("exit code {code} in pod {pod}")),
     }
+}
+
+/// Why a runtime could not start a command, without those who passed that on: kubelet, containerd and runc each put a sentence of
+/// their own in front.
+fn cause(why: &str) -> &str {
+    let cause = why.rsplit_once("unable to start container process: ").map_or(why, |(_, cause)| cause);
+    cause.trim_end().trim_end_matches(": unknown")
 }
 
 #[cfg(test)]
@@ -63,6 +71,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_line_that_says_what_happened_is_shown() {
+        let refused = "connection to server at \"db\" (10.0.0.1), port 5432 failed: Connection refused";
+        let chained = format!(
+            "Traceback (most recent call last):\n  File \"pool.py\", line 1, in connect\n    ^^^^\n\
+             psycopg2.OperationalError: {refused}\n\tIs the server running?\n\n\n\
+             The above exception was the direct cause of the following exception:\n\n\
+             Traceback (most recent call last):\n  File \"<string>\", line 1, in <module>\n\
+             sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) {refused}\n\tIs the server running?\n\n\
+             (Background on this error at: https://sqlalche.me/e/14/e3q8)\n"
+        );
+        let chained_expected =
+            format!("sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) {refused}");
+        let psql = format!("psql: error: {refused}\n\tIs the server running on that host?\n");
+        for (text, expected) in [
+            (chained.as_str(), chained_expected.as_str()),
+            (psql.as_str(), &format!("psql: error: {refused}")),
+            ("one\ntwo\n", "two"),
+            ("  indented\n", "indented"),
+            ("Traceback (most recent call last):\n", "Traceback (most recent call last):"),
+            ("", ""),
+        ] {
+            assert_eq!(last_words(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn the_exit_code_and_the_output_decide() {
@@ -73,6 +107,9 @@ mod tests {
         );
         let broken =
             status(json!({"status": "Failure", "reason": "InternalError", "message": "no such executable"}));
+        let runtime = status(
+            json!({"status": "Failure", "reason": "InternalError", "message": "Internal error occurred: Internal error occurred: error executing command in container: failed to exec in container: failed to start exec \"0d4b\": OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH: unknown"}),
+        );
         let check = |yaml: &str| serde_saphyr::from_str::<ExecCheck>(yaml).unwrap();
         let plain = check("{workload: deploy/a, command: [x]}");
         let ones = check("{workload: deploy/a, command: [x], exitCode: 1}");
@@ -87,6 +124,13 @@ mod tests {
                 "exit code 1 in pod p: OperationalError: password=***",
             ),
             (&plain, Some(&broken), "", "", "could not be run in pod p: no such executable"),
+            (
+                &plain,
+                Some(&runtime),
+                "",
+                "",
+                "could not be run in pod p: exec: \"sh\": executable file not found in $PATH",
+            ),
             (&plain, None, "", "", "could not be run in pod p: the connection ended before the command"),
             (&ones, Some(&one), "", "", "exit code 1 in pod p"),
             (&ones, Some(&success), "", "", "exit code 0 instead of 1 in pod p"),

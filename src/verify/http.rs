@@ -15,7 +15,7 @@ use crate::web;
 /// Redirects that are followed, within one Service or address.
 const MOST_REDIRECTS: usize = 5;
 /// Characters of a text that are shown.
-const SHOWN: usize = 120;
+const SHOWN: usize = 200;
 
 /// Asks, and compares.
 pub async fn check(context: &Context, check: &HttpCheck, limit: Duration) -> Answer {

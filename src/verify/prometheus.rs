@@ -41,8 +41,8 @@ fn judge(check: &PrometheusCheck, before: Option<f64>, after: Option<f64>) -> An
             .hinted("without traffic there is no rate; write `or vector(0)` or a filter behind it");
     }
     let said = match before {
-        Some(before) => format!("{after} after, {before} before"),
-        None => after.to_string(),
+        Some(before) => format!("{} after, {} before", shown(after), shown(before)),
+        None => shown(after),
     };
     if let Some(max) = check.max.filter(|&max| after > max) {
         return Answer::fail(format!("{said}; at most {max} is good"));
@@ -56,6 +56,15 @@ fn judge(check: &PrometheusCheck, before: Option<f64>, after: Option<f64>) -> An
         }
         _ => Answer::pass(said),
     }
+}
+
+/// A number with four digits that count: rates come with sixteen.
+fn shown(number: f64) -> String {
+    if number.abs() >= 1000.0 {
+        return format!("{number:.0}");
+    }
+    let rounded: Option<f64> = format!("{number:.3e}").parse().ok();
+    rounded.unwrap_or(number).to_string()
 }
 
 async fn number(
@@ -133,6 +142,21 @@ mod tests {
         ] {
             let error = read(400, &document).unwrap_err();
             assert!(error.message.contains(expected), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_shown_short() {
+        for (number, expected) in [
+            (0.830_577_777, "0.8306"),
+            (0.0, "0"),
+            (1_234_567.8, "1234568"),
+            (12.0, "12"),
+            (0.000_012_346, "0.00001235"),
+            (f64::INFINITY, "inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(shown(number), expected);
         }
     }
 

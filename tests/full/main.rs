@@ -12,6 +12,8 @@ mod diagnosis;
 mod interruption;
 mod restoration;
 mod runbook;
+mod services;
+mod sql_platform;
 mod stateful_set;
 mod verify;
 
