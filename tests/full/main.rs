@@ -8,6 +8,7 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
+mod database;
 mod diagnosis;
 mod interruption;
 mod restoration;

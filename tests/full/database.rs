@@ -1,0 +1,291 @@
+//! Databases with a real alembic on a real PostgreSQL: looked at, found unfit, taken back, taken back half-way, gone on with.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::begin;
+use crate::harness::{Cluster, Run, Test, wait_for};
+use crate::sql_platform::{REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform, values};
+
+const DATABASE: &str = "database: {adapter: alembic, workload: deploy/todo-backend}\n";
+
+/// What an emergency and `to` are told to take the database back without a question.
+const WITH_DATABASE: [&str; 3] = ["--yes", "--db-downgrade", "--i-have-a-backup"];
+
+fn config(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+/// A run with the configuration of the database; what it says must not hold the password.
+#[track_caller]
+fn run(test: &Test, arguments: &[&str]) -> Run {
+    let file = config(DATABASE);
+    let path = file.path().display().to_string();
+    let all: Vec<&str> = arguments.iter().copied().chain(["--config", &path, "-o", "json"]).collect();
+    let run = test.run(&all);
+    assert!(!run.stdout.contains("correct-horse") && !run.stderr.contains("correct-horse"), "{run}");
+    run
+}
+
+#[track_caller]
+fn emergency(test: &Test, flags: &[&str]) -> Run {
+    let arguments: Vec<&str> = ["emergency", "--tag", "v1"].iter().chain(flags).copied().collect();
+    run(test, &arguments)
+}
+
+fn images(cluster: &Cluster) -> [String; 2] {
+    ["deploy/todo-backend", "deploy/reminder-consumer"].map(|workload| cluster.image(workload))
+}
+
+fn of_tag(tag: &str) -> [String; 2] {
+    let image = format!("ghcr.io/acme/backend-sql:{tag}");
+    [image.clone(), image]
+}
+
+/// Nothing is stopped, and nothing of ours is noted on a workload.
+#[track_caller]
+fn assert_started(cluster: &Cluster, said: &Run) {
+    for name in ["deploy/todo-backend", "deploy/reminder-consumer"] {
+        let workload = cluster.workload(name);
+        assert_eq!(workload.replicas, Some(1), "{name}\n{said}");
+        let annotations = workload.object["metadata"]["annotations"].to_string();
+        assert!(!annotations.contains("rollback.kubectl.dev"), "{name}: {annotations}\n{said}");
+    }
+}
+
+/// The next deploy finds everything as it wants it.
+#[track_caller]
+fn assert_helm_goes_on(platform: &SqlPlatform<'_>) {
+    platform.release.upgrade_and_wait(&values("v2"));
+    assert_eq!(platform.revision(), REVISION_OF_V2);
+}
+
+#[track_caller]
+fn schema(run: &Run) -> (String, String) {
+    let document = run.json();
+    let findings = document["preflight"].as_array().unwrap_or_else(|| panic!("{run}"));
+    let found = findings.iter().find(|finding| finding["check"] == "schema");
+    let found = found.unwrap_or_else(|| panic!("nothing about the schema: {run}"));
+    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("message"))
+}
+
+#[test]
+fn a_database_is_looked_at_in_pods_that_run_and_in_images_that_do_not() {
+    let Some(test) = begin() else { return };
+    let platform = SqlPlatform::install(&test);
+    platform.upgrade("v2");
+    let current = run(&test, &["db", "current"]).expect(0);
+    assert_eq!(current.json()["at"], json!([REVISION_OF_V2]), "{current}");
+    assert!(current.json()["source"].as_str().unwrap().starts_with("pod todo-backend-"), "{current}");
+    let history = run(&test, &["db", "history"]).expect(0);
+    let known = history.json()["known"].as_array().unwrap().clone();
+    let ids: Vec<&str> = known.iter().map(|migration| migration["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, [REVISION_OF_V2, REVISION_OF_V1, "1a2b3c4d5e01"]);
+    run(&test, &["db", "verify"]).expect(0);
+
+    // By tag and by revision of the release it is the same way, and the SQL is alembic's own.
+    for goal in [&["--tag", "v1"][..], &["--to-revision", "1"], &["--to", REVISION_OF_V1]] {
+        let arguments: Vec<&str> = ["db", "plan"].iter().chain(goal).copied().collect();
+        let plan = run(&test, &arguments).expect(0);
+        let document = plan.json();
+        assert_eq!(document["fit"], "ahead", "{plan}");
+        assert_eq!(document["plan"]["to"], json!([REVISION_OF_V1]), "{plan}");
+        assert_eq!(document["plan"]["steps"].as_array().map(Vec::len), Some(1), "{plan}");
+        assert!(document["sql"].as_str().unwrap().contains("ALTER TABLE todos RENAME"), "{plan}");
+    }
+    assert_eq!(platform.revision(), REVISION_OF_V2, "plans change nothing");
+
+    // An older image under the newer schema: verify tells, alone and among the other checks.
+    platform.break_with("v2-crash");
+    let crashing = run(&test, &["db", "current"]).expect(0);
+    assert!(
+        crashing.json()["source"].as_str().unwrap().starts_with("pod todo-backend-")
+            || crashing.json()["source"].as_str().unwrap().starts_with("Job "),
+        "{crashing}"
+    );
+    let cluster = &test.cluster;
+    let jobs = cluster.list("jobs");
+    assert!(jobs.is_empty(), "Jobs that only read are gone: {jobs:?}");
+}
+
+#[test]
+fn an_emergency_takes_the_database_back_before_the_old_code_starts() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.sql("INSERT INTO todos (title, done) VALUES ('kept', false)");
+    platform.upgrade("v2");
+
+    // Pods are ready; the old image does not know the schema.
+    let refused = emergency(&test, &["--yes"]).expect(3);
+    let (status, message) = schema(&refused);
+    assert_eq!(status, "fail");
+    assert!(message.contains(&format!("is at {REVISION_OF_V2}")), "{message}");
+    assert!(message.contains(&format!("the newest that it knows is {REVISION_OF_V1}")), "{message}");
+    emergency(&test, &["--yes", "--db-downgrade"]).expect(9);
+    assert_eq!(images(cluster), of_tag("v2"));
+    assert_eq!(platform.revision(), REVISION_OF_V2);
+
+    let done = emergency(&test, &WITH_DATABASE).expect(0);
+    assert_eq!(images(cluster), of_tag("v1"), "{done}");
+    assert_eq!(platform.revision(), REVISION_OF_V1, "{done}");
+    assert!(platform.sql("SELECT title FROM todos").contains("kept"), "{done}");
+    assert_started(cluster, &done);
+    let database = &done.json()["database"];
+    assert_eq!(database["done"]["standing"], "down", "{done}");
+    assert_eq!(database["from"], json!([REVISION_OF_V2]), "{done}");
+    let checked = done.json()["verify"].as_array().unwrap().clone();
+    let checked = checked.iter().find(|check| check["check"] == "database").unwrap().clone();
+    assert_eq!(checked["status"], "pass", "{done}");
+    let phases = done.json()["timings"]["phases"].as_array().unwrap().clone();
+    let phases: Vec<&str> = phases.iter().filter_map(|phase| phase["name"].as_str()).collect();
+    let place = |name: &str| phases.iter().position(|phase| *phase == name).unwrap();
+    assert!(place("stop") < place("database") && place("database") < place("start"), "{phases:?}");
+    assert_helm_goes_on(&platform);
+
+    // The same with pods that crash, where there is nobody to ask but a Job.
+    platform.break_with("v2-crash");
+    wait_for("no ready backend", Duration::from_secs(60), || {
+        cluster.kubectl(&["scale", "deploy/todo-backend", "--replicas=0"]);
+        cluster.pods_of("todo-backend").is_empty().then_some(())
+    });
+    cluster.kubectl(&["scale", "deploy/todo-backend", "--replicas=1"]);
+    platform.wait_for_crash("todo-backend");
+    let done = emergency(&test, &WITH_DATABASE).expect(0);
+    assert_eq!((images(cluster), platform.revision()), (of_tag("v1"), REVISION_OF_V1.to_owned()), "{done}");
+    assert_started(cluster, &done);
+    // Nothing is left to do the second time.
+    let again = emergency(&test, &WITH_DATABASE).expect(0);
+    assert_eq!(again.json()["outcome"], "Unchanged", "{again}");
+}
+
+#[test]
+fn a_rollback_takes_the_database_back_before_it_applies() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.break_with("v2-crash");
+    let refused = run(&test, &["to", "--yes"]).expect(3);
+    assert_eq!(schema(&refused).0, "fail");
+    let arguments: Vec<&str> = ["to"].iter().chain(&WITH_DATABASE).copied().collect();
+    let done = run(&test, &arguments).expect(0);
+    assert_eq!((images(cluster), platform.revision()), (of_tag("v1"), REVISION_OF_V1.to_owned()), "{done}");
+    assert_started(cluster, &done);
+    assert_eq!(done.json()["database"]["done"]["standing"], "down", "{done}");
+    let history = platform.release.helm.history(cluster, &platform.release.name);
+    assert_eq!(history.last().unwrap()["status"], "deployed", "{done}");
+    assert_helm_goes_on(&platform);
+}
+
+#[test]
+fn a_migration_that_fails_half_way_starts_what_fits() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.break_with("v2-half");
+    let failed = emergency(&test, &WITH_DATABASE).expect(7);
+    // One of two migrations was undone: only the newer image knows that place.
+    assert_eq!(platform.revision(), REVISION_OF_V2, "{failed}");
+    assert_eq!(images(cluster), of_tag("v2-half"), "{failed}");
+    assert_started(cluster, &failed);
+    let database = failed.json()["database"].clone();
+    assert_eq!(database["done"]["standing"], "halfWay", "{failed}");
+    assert_eq!(database["done"]["at"], json!([REVISION_OF_V2]), "{failed}");
+    assert_eq!(database["from"], json!([REVISION_OF_V2_HALF]), "{failed}");
+    let problem = database["done"]["problem"].as_str().unwrap();
+    assert!(problem.contains("this migration cannot be undone"), "{problem}");
+    let job = database["done"]["job"].as_str().unwrap();
+    assert!(cluster.kubectl(&["logs", &format!("job/{job}")]).contains("RuntimeError"), "{failed}");
+    let history = platform.release.helm.history(cluster, &platform.release.name);
+    assert_eq!(history.last().unwrap()["status"], "failed", "{failed}");
+    assert_eq!(failed.json()["outcome"], "DatabaseFailed", "{failed}");
+
+    // A human mends it, and the operation is gone on with.
+    platform.sql("ALTER TABLE todos RENAME summary TO title");
+    platform.sql(&format!("UPDATE alembic_version SET version_num = '{REVISION_OF_V1}'"));
+    let operation = failed.json()["operation"].as_str().unwrap().to_owned();
+    let resumed = run(&test, &["resume", &operation, "--yes"]).expect(0);
+    assert_eq!(
+        (images(cluster), platform.revision()),
+        (of_tag("v1"), REVISION_OF_V1.to_owned()),
+        "{resumed}"
+    );
+    assert_started(cluster, &resumed);
+
+    // The same for a rollback to a stored revision.
+    platform.break_with("v2-half");
+    let arguments: Vec<&str> = ["to", "1"].iter().chain(&WITH_DATABASE).copied().collect();
+    let failed = run(&test, &arguments).expect(7);
+    assert_eq!(
+        (images(cluster), platform.revision()),
+        (of_tag("v2-half"), REVISION_OF_V2.to_owned()),
+        "{failed}"
+    );
+    assert_started(cluster, &failed);
+    assert_eq!(failed.json()["database"]["done"]["standing"], "halfWay", "{failed}");
+}
+
+/// Killed while the Job of the downgrade runs: its end is waited for, and it is not run twice.
+#[test]
+fn a_process_that_goes_on_waits_for_the_downgrade_that_runs() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.upgrade("v2");
+    let file = config(DATABASE);
+    let path = file.path().display().to_string();
+    let arguments: Vec<&str> = ["emergency", "--tag", "v1", "--config", &path, "-o", "json"]
+        .iter()
+        .chain(&WITH_DATABASE)
+        .copied()
+        .collect();
+    let running = test.start(&arguments);
+    let downgrades = || -> Vec<Value> {
+        let is_one = |job: &Value| job["metadata"]["labels"]["rollback.kubectl.dev/database"] == "downgrade";
+        cluster.list("jobs").into_iter().filter(is_one).collect()
+    };
+    let job = wait_for("the Job of the downgrade", Duration::from_secs(60), || downgrades().pop());
+    running.signal("KILL");
+    let operation = job["metadata"]["labels"]["rollback.kubectl.dev/operation"].as_str().unwrap();
+    assert_eq!(cluster.workload("deploy/todo-backend").replicas, Some(0));
+    let resumed = run(&test, &["resume", operation, "--yes", "--take-over"]).expect(0);
+    assert_eq!(
+        (images(cluster), platform.revision()),
+        (of_tag("v1"), REVISION_OF_V1.to_owned()),
+        "{resumed}"
+    );
+    assert_started(cluster, &resumed);
+    assert_eq!(downgrades().len(), 1, "{resumed}");
+    assert_helm_goes_on(&platform);
+}
+
+#[test]
+fn a_downgrade_alone_stops_and_starts_what_uses_the_database() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.upgrade("v2");
+    run(&test, &["db", "downgrade", "--tag", "v1", "--yes"]).expect(9);
+    let done = run(&test, &["db", "downgrade", "--tag", "v1", "--yes", "--i-have-a-backup"]).expect(0);
+    assert_eq!((images(cluster), platform.revision()), (of_tag("v2"), REVISION_OF_V1.to_owned()), "{done}");
+    assert_started(cluster, &done);
+    let document = done.json();
+    let workloads: Vec<&str> =
+        document["workloads"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(workloads, ["reminder-consumer", "todo-backend"], "{done}");
+    // The newer image under the older schema: the database is not where it should be.
+    let verify = run(&test, &["db", "verify"]).expect(6);
+    assert!(verify.stderr.contains(&format!("{REVISION_OF_V2} was not applied")), "{verify}");
+    // And an emergency to the old image finds nothing to take back.
+    let done = emergency(&test, &["--yes"]).expect(0);
+    assert_eq!(schema(&done).0, "pass", "{done}");
+    let again = run(&test, &["db", "downgrade", "--tag", "v1", "--yes", "--i-have-a-backup"]).expect(0);
+    assert_eq!(platform.revision(), REVISION_OF_V1, "{again}");
+    assert_helm_goes_on(&platform);
+}
