@@ -3,7 +3,8 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::{Api, AttachParams};
+use kube::api::{Api, ApiResource, AttachParams, DynamicObject, ListParams};
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::http::short;
@@ -11,6 +12,7 @@ use super::{Answer, Request};
 use crate::config::ExecCheck;
 use crate::context::Context;
 use crate::discover::Workload;
+use crate::discover::workload::PodSummary;
 
 /// Bytes of output that are read.
 const LONGEST_OUTPUT: u64 = 64 * 1024;
@@ -24,7 +26,9 @@ pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) 
     let Some(workload) = request.workloads.iter().find(is_wanted) else {
         return Answer::fail(format!("{} is none of the workloads that are checked", check.workload));
     };
-    let Some(pod) = workload.pods.iter().find(|pod| pod.ready) else {
+    let pods = pods_now(context, workload).await;
+    let pods: Vec<&PodSummary> = pods.iter().filter(|pod| pod.ready).collect();
+    let Some(pod) = pods.iter().find(|pod| workload.is_current(pod)).or(pods.first()) else {
         return Answer::fail(format!("{} has no ready pod to run it in", check.workload));
     };
     let container = check.container.as_deref().or_else(|| {
@@ -53,6 +57,22 @@ pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) 
     });
     process.abort();
     judge(check, &pod.name, status.as_ref(), &stdout, &stderr)
+}
+
+/// The workload's pods at this moment: between two tries some go and others become ready. As they were known where they cannot be
+/// listed.
+async fn pods_now(context: &Context, workload: &Workload) -> Vec<PodSummary> {
+    let labels = workload.object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let pairs = labels.into_iter().flatten();
+    let pairs: Vec<String> =
+        pairs.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    let resource = ApiResource::erase::<Pod>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &workload.reference.namespace, &resource);
+    match api.list(&ListParams::default().labels(&pairs.join(","))).await {
+        Ok(list) => list.iter().map(PodSummary::read).filter(|pod| workload.owns(pod)).collect(),
+        Err(_) => workload.pods.clone(),
+    }
 }
 
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
