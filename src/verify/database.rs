@@ -3,6 +3,7 @@
 
 use tokio::time::{Instant, sleep};
 
+use super::exec::pods_now;
 use super::{Answer, DEFAULT_PAUSE, DEFAULT_TRIES, Request, ended, report, unless_ended, with_tries};
 use crate::config::DatabaseConfig;
 use crate::context::Context;
@@ -43,7 +44,8 @@ pub async fn check(
 }
 
 async fn once(context: &Context, settings: &DatabaseConfig, workload: &Workload) -> Answer {
-    let place = match Place::of(settings, workload) {
+    let workload = Workload { pods: pods_now(context, workload).await, ..workload.clone() };
+    let place = match Place::of(settings, &workload) {
         Ok(place) => place,
         Err(trouble) => return Answer::fail(trouble.to_string()),
     };

@@ -1,13 +1,17 @@
 //! Commands that the configuration names, in a container of a ready pod. What they do is the configuration's business;
 //! that they only read is asked of whoever writes it.
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use serde_json::Value;
 
 use super::http::short;
 use super::{Answer, Request};
 use crate::config::ExecCheck;
 use crate::context::{Context, exec};
 use crate::discover::Workload;
+use crate::discover::workload::PodSummary;
 use crate::words::last_words;
 
 /// Runs the command once.
@@ -19,7 +23,9 @@ pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) 
     let Some(workload) = request.workloads.iter().find(is_wanted) else {
         return Answer::fail(format!("{} is none of the workloads that are checked", check.workload));
     };
-    let Some(pod) = workload.pods.iter().find(|pod| pod.ready) else {
+    let pods = pods_now(context, workload).await;
+    let pods: Vec<&PodSummary> = pods.iter().filter(|pod| pod.ready).collect();
+    let Some(pod) = pods.iter().find(|pod| workload.is_current(pod)).or(pods.first()) else {
         return Answer::fail(format!("{} has no ready pod to run it in", check.workload));
     };
     let container = check.container.as_deref().or_else(|| {
@@ -35,6 +41,22 @@ pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) 
         }
     };
     judge(check, &pod.name, heard.status.as_ref(), &heard.stdout, &heard.stderr)
+}
+
+/// The workload's pods at this moment: between two tries some go and others become ready. As they were known where they cannot be
+/// listed.
+pub(super) async fn pods_now(context: &Context, workload: &Workload) -> Vec<PodSummary> {
+    let labels = workload.object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let pairs = labels.into_iter().flatten();
+    let pairs: Vec<String> =
+        pairs.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    let resource = ApiResource::erase::<Pod>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &workload.reference.namespace, &resource);
+    match api.list(&ListParams::default().labels(&pairs.join(","))).await {
+        Ok(list) => list.iter().map(PodSummary::read).filter(|pod| workload.owns(pod)).collect(),
+        Err(_) => workload.pods.clone(),
+    }
 }
 
 fn judge(check: &ExecCheck, pod: &str, status: Option<&Status>, stdout: &str, stderr: &str) -> Answer {

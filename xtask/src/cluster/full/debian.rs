@@ -157,6 +157,8 @@ fn download(packages: &Path) -> Result<()> {
         let mut command = Command::new("apt-get");
         command.arg("--option").arg(format!("Dir::State::status={}", nothing.display()));
         command.arg("--option").arg(format!("Dir::Cache::archives={}", packages.display()));
+        // What apt remembers of the machine's own packages stays as it is.
+        command.args(["--option", "Dir::Cache::pkgcache=", "--option", "Dir::Cache::srcpkgcache="]);
         // Its own user could not write here; the signatures are checked all the same. And the system is not changed:
         // there is nothing to be locked.
         command.args(["--option", "APT::Sandbox::User=root", "--option", "Debug::NoLocking=true"]);
