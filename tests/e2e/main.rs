@@ -6,6 +6,9 @@
 
 mod harness;
 
+#[path = "../documents/mod.rs"]
+mod documents;
+
 mod canary;
 mod ci;
 mod commands;
@@ -26,6 +29,7 @@ mod long_history;
 mod network;
 mod objects;
 mod operations;
+mod pages;
 mod preflight;
 mod records;
 mod repair;
