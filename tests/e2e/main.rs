@@ -26,6 +26,7 @@ mod kills;
 mod leftovers;
 mod listing;
 mod long_history;
+mod messages;
 mod network;
 mod objects;
 mod operations;
