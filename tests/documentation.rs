@@ -1,17 +1,20 @@
 //! What the documents tell people to type is accepted by the real command line, and the tables of exit codes name
 //! the codes that there are.
 
+mod documents;
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use documents::words;
 use kubectl_rollback::cli::Cli;
 
 /// Every Markdown document of the project's own, with its name.
 fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.to_path_buf(), root.join("docs"), root.join("docs/decisions")];
-    folders.push(root.join("tests/platform"));
+    folders.extend(["docs/tasks", "tests/platform"].map(|folder| root.join(folder)));
     let markdown = |folder: &PathBuf| {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect::<Vec<_>>()
@@ -22,40 +25,15 @@ fn documents() -> Vec<(String, String)> {
 
 /// The command lines of this tool in a document: lines of code blocks, and code within text.
 fn command_lines(document: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut is_fenced = false;
-    for line in document.lines() {
-        if line.trim_start().starts_with("```") {
-            is_fenced = !is_fenced;
-        } else if is_fenced || line.starts_with("    ") {
-            lines.push(line.trim().trim_start_matches("$ ").to_owned());
-        }
-        lines.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
-    }
+    let fenced = documents::blocks(document).into_iter().flat_map(|block| block.lines);
+    let indented = document.lines().filter(|line| line.starts_with("    ")).map(str::to_owned);
+    let in_blocks = fenced.chain(indented).map(|line| line.trim().trim_start_matches("$ ").to_owned());
     let is_ours = |line: &String| {
         line.starts_with("kubectl rollback ")
             || line.starts_with("kubectl-rollback ")
             || line.starts_with("helm saferollback ")
     };
-    lines.into_iter().filter(is_ours).collect()
-}
-
-/// Splits a line as a shell does, as far as the documents need it: words, double quotes, comments.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut is_quoted = false;
-    for character in line.chars() {
-        match character {
-            '"' => is_quoted = !is_quoted,
-            '#' if !is_quoted && word.is_empty() => break,
-            ' ' if !is_quoted => words.push(std::mem::take(&mut word)),
-            other => word.push(other),
-        }
-    }
-    words.push(word);
-    words.retain(|word| !word.is_empty());
-    words
+    in_blocks.chain(documents::inline_code(document)).filter(is_ours).collect()
 }
 
 /// The arguments behind the program's name, with placeholders replaced by something of their shape.
@@ -112,7 +90,7 @@ fn flags_within_the_text_exist() {
         [&foreign[..], &["set", "force-conflicts", "wait", "locked", "replicas", "for", "install"]].concat();
     let mut wrong = Vec::new();
     for (name, document) in documents().into_iter().filter(|(name, _)| !name.contains("platform")) {
-        for code in document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+        for code in documents::inline_code(&document) {
             for word in code.split_whitespace().filter_map(|word| word.strip_prefix("--")) {
                 let flag = word.split(['=', '[']).next().unwrap_or_default();
                 if !flag.is_empty() && !known.iter().any(|known| known == flag) && !foreign.contains(&flag) {
@@ -185,9 +163,10 @@ fn commands_are_found_in_text_and_blocks() {
     let found = command_lines(document);
     assert_eq!(
         found,
-        ["kubectl rollback status", "kubectl rollback version   # why", "kubectl rollback a \"b c\""]
+        ["kubectl rollback a \"b c\"", "kubectl rollback version   # why", "kubectl rollback status"]
     );
+    assert_eq!(words(&found[0]), ["kubectl", "rollback", "a", "b c"]);
     assert_eq!(words(&found[1]), ["kubectl", "rollback", "version"]);
-    assert_eq!(words(&found[2]), ["kubectl", "rollback", "a", "b c"]);
+    assert_eq!(words("a 'b \"c' \"d'e\" # f"), ["a", "b \"c", "d'e"]);
     assert!(Cli::try_parse_arguments(arguments("kubectl rollback undo")).is_err());
 }

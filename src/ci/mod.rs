@@ -2,6 +2,7 @@
 //! it ended (pure, here), and what the pipeline shows of it ([`summary`], pure). Nothing here writes to the cluster.
 
 pub mod child;
+pub mod fold;
 pub mod summary;
 pub mod watch;
 

@@ -9,8 +9,8 @@ use crate::notify::format::MessageFormat;
 
 /// Write the message that a rollback has begun, goes on, or is over
 ///
-/// The facts come from Helm's records; flags add what only people know. Nothing is sent without --send, and then only to
-/// the webhooks of the configuration.
+/// The facts come from the journal of the last operation and from Helm's records; flags add what only people know. Nothing
+/// is sent without --send, and then only to the webhooks of the configuration.
 #[derive(Debug, Clone, Args)]
 pub struct NotifyArgs {
     /// Which message

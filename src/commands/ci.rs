@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{Conclusion, Failure, Session, choose, lock, to, verify};
 use crate::ci::child::Deploy;
+use crate::ci::fold::Fold;
 use crate::ci::watch::{Templates, Watch, templates};
 use crate::ci::{Decision, End, Evidence, Left, Stop, newest};
 use crate::cli::{ChoiceArgs, CiArgs, DryRun, OutputFormat, TargetArgs, ToArgs, foreign_command};
@@ -37,12 +38,18 @@ pub struct Pipeline {
     pub summary: Option<String>,
     /// Whether lines on stderr become annotations.
     pub annotations: bool,
+    /// How a part of its log is folded, where it can be.
+    pub fold: Option<Fold>,
 }
 
 impl Pipeline {
     /// Reads the environment.
     pub fn of(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        Self { summary: lookup("GITHUB_STEP_SUMMARY"), annotations: lookup("GITHUB_ACTIONS").is_some() }
+        Self {
+            summary: lookup("GITHUB_STEP_SUMMARY"),
+            annotations: lookup("GITHUB_ACTIONS").is_some(),
+            fold: Fold::of(lookup),
+        }
     }
 }
 
@@ -71,7 +78,7 @@ pub async fn run(session: &Session, arguments: &CiArgs, pipeline: &Pipeline) -> 
         lock::check(session, &name, &before.metas, arguments.take_over).await?;
     }
     let mut course = if has_deploy {
-        Box::pin(deploy(session, arguments, &name, &before)).await?
+        Box::pin(deploy(session, arguments, pipeline, &name, &before)).await?
     } else {
         judged(session, &name, &before).await?
     };
@@ -152,6 +159,7 @@ async fn look_at_records(session: &Session, name: &str, has_deploy: bool) -> Res
 async fn deploy(
     session: &Session,
     arguments: &CiArgs,
+    pipeline: &Pipeline,
     name: &str,
     before: &Before,
 ) -> Result<Course, Failure> {
@@ -169,6 +177,9 @@ async fn deploy(
     let begin = Instant::now();
     let mut child = Deploy::start(&arguments.command, keeps_stdout)
         .map_err(|error| Failure::usage(format!("cannot run {shown}: {error}; nothing was changed")))?;
+    if let Some(fold) = pipeline.fold {
+        session.printer().talk(&fold.begin(&shown, context.now()));
+    }
     let (end, stop) = phase(context, Phase::Start, &format!("running {shown}"), async {
         let answer = attend(session, arguments, &watch, &mut child).await;
         let (status, message) = match &answer {
@@ -182,6 +193,9 @@ async fn deploy(
         (answer, status, message)
     })
     .await;
+    if let Some(fold) = pipeline.fold {
+        session.printer().talk(&fold.end(context.now()));
+    }
     let seconds = begin.elapsed().as_secs();
     let after = after(session, name).await.map_err(|failure| {
         failure.hinted(format!(

@@ -2,6 +2,8 @@
 
 mod downgrade;
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use super::database::{self, BothHeard};
@@ -210,7 +212,7 @@ async fn reading<T>(
 async fn look(session: &Session, target: &Target) -> Result<Heard, Failure> {
     let about = format!("asking {} in {}", target.settings.adapter.as_str(), target.place.image);
     let work = read(&session.context, &target.settings, &target.place, Wanted::Database, "current");
-    reading(session, &about, work, |heard| format!("read in {}", heard.source)).await
+    Box::pin(reading(session, &about, work, |heard| format!("read in {}", heard.source))).await
 }
 
 async fn current(session: &Session, arguments: &DatabaseArgs) -> Result<Conclusion, Failure> {
@@ -350,7 +352,7 @@ async fn plan(session: &Session, arguments: &GoalArgs) -> Result<Conclusion, Fai
         database::step(&target.settings, &target.place, way.target_image.as_deref(), downgrade.clone(), uses);
     let mut text = format!("PLAN  {}\n", target.subject());
     if let Some(image) = &way.target_image {
-        text.push_str(&format!("  target image {image} knows up to {}\n", position(&downgrade.to)));
+        let _ = writeln!(text, "  target image {image} knows up to {}", position(&downgrade.to));
     }
     text.push_str(&ui::database_plan(session.printer(), &step));
     match &sql {
@@ -358,7 +360,9 @@ async fn plan(session: &Session, arguments: &GoalArgs) -> Result<Conclusion, Fai
             text.push_str("  SQL that it would run:\n");
             text.extend(sql.lines().map(|line| format!("    {line}\n")));
         }
-        Err(why) => text.push_str(&format!("  SQL: {why}\n")),
+        Err(why) => {
+            let _ = writeln!(text, "  SQL: {why}");
+        }
     }
     let mut conclusion = target.conclude(session, &document, text.trim_end().to_owned())?;
     conclusion.document.outcome = Outcome::Planned;

@@ -8,11 +8,14 @@ use crate::cli::{GoDuration, NotifyArgs};
 use crate::config::{Config, MessageKind};
 use crate::discover::Release;
 use crate::discover::release::{self, Depth, Records};
-use crate::notify::facts::{Told, told};
+use crate::execute::operation::store;
+use crate::journal::Head;
+use crate::notify::facts::{Told, told, told_by_journal};
 use crate::notify::format::printed;
 use crate::notify::webhook::{self, Delivery, Patience};
 use crate::notify::{self, Facts, IncidentStatus, Message};
 use crate::outcome::{ExitCode, Outcome};
+use crate::report::incident::{self, Report};
 
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &NotifyArgs) -> Result<Conclusion, Failure> {
@@ -20,7 +23,8 @@ pub async fn run(session: &Session, arguments: &NotifyArgs) -> Result<Conclusion
     let name = choose::release(session, arguments.release.as_deref()).await?;
     session.start(Some(&name), arguments.kind.as_str());
     let found = session.unless_interrupted(records(session, &name)).await?;
-    let facts = facts(session, arguments, config, name, found.as_ref());
+    let journal = session.unless_interrupted(last_operation(session, &name, found.as_ref())).await?;
+    let facts = facts(session, arguments, config, name, found.as_ref(), journal.as_ref());
     let message = notify::message(&facts, &config.notify.templates).map_err(anyhow::Error::from)?;
     let text = printed(&message, &facts, arguments.format);
     let deliveries = if arguments.send {
@@ -46,21 +50,56 @@ async fn records(session: &Session, name: &str) -> Result<Option<Release>, Failu
     }
 }
 
+/// The report of the release's newest operation, if nothing was deployed since. That it cannot be read fails nothing: Helm's
+/// records tell most of it.
+async fn last_operation(
+    session: &Session,
+    name: &str,
+    found: Option<&Release>,
+) -> Result<Option<Report>, Failure> {
+    let context = &session.context;
+    let (client, namespace) = (&context.bare, context.namespace.as_str());
+    let opened = async {
+        let listed = store::list(client, Some(namespace), Some(name)).await?;
+        let Some(newest) = listed.first() else { return Ok(None) };
+        store::open(client, namespace, &newest.operation).await.map(Some)
+    };
+    match opened.await {
+        Ok(opened) => Ok(opened
+            .filter(|opened| is_the_last(&opened.journal.head, found))
+            .map(|opened| incident::assemble(&opened.journal, opened.state))),
+        Err(error) => {
+            context.warn(format!("{error}; what it tells is missing"));
+            Ok(None)
+        }
+    }
+}
+
+/// Whether Helm's newest revision is the one that an operation wrote, or the one that it found.
+fn is_the_last(head: &Head, found: Option<&Release>) -> bool {
+    let Some(newest) = found.and_then(|release| release.metas.first()) else { return true };
+    let before = head.statuses.iter().map(|(revision, _)| *revision).max();
+    [before, head.new_revision()].contains(&Some(newest.revision))
+}
+
 fn facts(
     session: &Session,
     arguments: &NotifyArgs,
     config: &Config,
     release: String,
     found: Option<&Release>,
+    journal: Option<&Report>,
 ) -> Facts {
     let context = &session.context;
     let now = context.now();
-    let told = found.and_then(last_rollback).unwrap_or_default();
+    let told = journal.map(told_by_journal).or_else(|| found.and_then(last_rollback)).unwrap_or_default();
     let from = told.from.map(|revision| in_words(found, revision));
     let known = told.began.map(|began| told.ended.unwrap_or(now).duration_since(began));
     let known = known.and_then(|known| std::time::Duration::try_from(known).ok());
-    // Fractions of a second are nobody's business.
-    let known = known.map(|known| GoDuration(std::time::Duration::from_secs(known.as_secs())));
+    // Fractions of a second are nobody's business, but nothing takes no time.
+    let known = known.map(|known| known.as_millis().div_ceil(1000).max(1));
+    let known = known.and_then(|seconds| u64::try_from(seconds).ok());
+    let known = known.map(|seconds| GoDuration(std::time::Duration::from_secs(seconds)));
     let or = |given: &Option<String>, known: Option<String>| given.clone().or(known);
     let status = arguments.status.unwrap_or(match arguments.kind {
         MessageKind::Complete => IncidentStatus::Monitoring,
@@ -78,10 +117,10 @@ fn facts(
         impact: arguments.impact.clone(),
         eta: arguments.eta.clone(),
         duration: arguments.duration.or(known).map(|duration| duration.to_string()),
-        health: or(&arguments.health, told.failed.then(|| "the rollback did not end well".to_owned())),
+        health: or(&arguments.health, told.health),
         next_steps: arguments.next_steps.clone(),
         status,
-        incident: session.output.incident.clone(),
+        incident: or(&session.output.incident, told.incident),
         operation: told.operation,
         contacts: config.contacts.clone(),
         release,

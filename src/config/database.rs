@@ -31,9 +31,9 @@ pub struct DatabaseConfig {
     pub directory: Option<Text>,
     /// The commands of a program that we do not know.
     pub commands: Option<Commands>,
-    /// Workloads that use the database, beside those whose images change.
+    /// Workloads that use the database; those whose images change where nothing is said.
     pub uses: Vec<Workload>,
-    /// Labels of the pods that we make, where a NetworkPolicy asks for some.
+    /// Labels of the pods that we make, where a `NetworkPolicy` asks for some.
     pub pod_labels: BTreeMap<String, String>,
     /// Time that a downgrade waits for a lock; zero means for ever.
     pub lock_timeout: Duration,
@@ -141,7 +141,7 @@ struct DatabaseFields {
     /// The commands of a program that we do not know; with adapter command
     #[serde(skip_serializing_if = "Option::is_none")]
     commands: Option<Commands>,
-    /// Workloads that use the database, beside those whose images change: they are stopped while it goes back
+    /// Workloads that use the database and are stopped while it goes back; those whose images change where nothing is said
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     uses: Vec<Workload>,
     /// Labels of the pods that run it, where a `NetworkPolicy` asks for some

@@ -45,7 +45,7 @@ pub(super) fn read(current: Option<&Said>, history: &Said) -> Result<Reading, Re
     let applied = known.iter().map(|migration| &migration.id).filter(|id| applied.contains(id.as_str()));
     let applied = applied.cloned().collect();
     let lost = at.iter().filter(|id| !known.iter().any(|migration| migration.id == **id)).cloned().collect();
-    Ok(Reading { heads, at, applied, lost, known })
+    Ok(Reading { known, heads, at, applied, lost })
 }
 
 fn revisions(text: &str) -> Vec<String> {

@@ -180,12 +180,14 @@ pub fn downgrade(
     then: &[(Question, Vec<String>)],
     settings: &DatabaseConfig,
 ) -> String {
-    let limits: String =
+    let mut limits = String::new();
+    for (name, limit) in
         [("lock_timeout", settings.lock_timeout), ("statement_timeout", settings.statement_timeout)]
-            .iter()
-            .filter(|(_, limit)| !limit.is_zero())
-            .map(|(name, limit)| format!(" -c {name}={}", limit.as_millis()))
-            .collect();
+    {
+        if !limit.is_zero() {
+            let _ = write!(limits, " -c {name}={}", limit.as_millis());
+        }
+    }
     let commands: Vec<String> = commands.iter().map(|words| quoted(words)).collect();
     let options =
         if limits.is_empty() { String::new() } else { format!("export PGOPTIONS=\"$PGOPTIONS{limits}\"; ") };

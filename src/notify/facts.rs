@@ -1,13 +1,17 @@
-//! The facts of a message: what Helm's records tell about a rollback, and what only people know.
+//! The facts of a message: what a journal or Helm's records tell about a rollback, and what only people know.
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::config::{Contact, MessageKind};
+use crate::event::FindingStatus;
 use crate::helm::meta::RecordMeta;
 use crate::helm::record::Record;
+use crate::journal::State;
 use crate::reconcile;
+use crate::report::incident::Report;
+use crate::words::counted;
 
 /// The words of status pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ValueEnum)]
@@ -139,7 +143,7 @@ pub fn contact_line(contact: &Contact) -> String {
     }
 }
 
-/// What a record tells about the rollback that wrote it.
+/// What is known about a rollback.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// The revision that it came from.
@@ -154,8 +158,55 @@ pub struct Told {
     pub began: Option<Timestamp>,
     /// When it ended; `None` while it is under way.
     pub ended: Option<Timestamp>,
-    /// Whether it went wrong.
-    pub failed: bool,
+    /// What is known about the health of the services.
+    pub health: Option<String>,
+    /// Identifier of the incident.
+    pub incident: Option<String>,
+}
+
+/// What is said of a rollback that failed, where nothing more is known.
+const FAILED: &str = "the rollback did not end well";
+
+/// What a journal tells: times to the moment when everything was ready, and what the checks found.
+pub fn told_by_journal(report: &Report) -> Told {
+    let times = &report.times;
+    let ended = if report.state == State::Open { None } else { times.restored_at.or(times.finished_at) };
+    Told {
+        from: report.change.from_revision,
+        to: Some(report.change.target.clone()),
+        reason: report.reason.clone(),
+        operation: Some(report.operation.clone()),
+        began: Some(times.started_at),
+        ended,
+        health: health(report),
+        incident: report.incident.clone(),
+    }
+}
+
+/// How the services are, as far as the operation has seen it.
+fn health(report: &Report) -> Option<String> {
+    let count = |status| report.verify.iter().filter(|check| check.status == status).count();
+    let checks = counted(report.verify.len(), "check");
+    let failed = count(FindingStatus::Fail);
+    match report.state {
+        State::Open => None,
+        State::Aborting | State::Aborted => Some("the rollback was undone".to_owned()),
+        State::Finished | State::Failed | State::Abandoned if failed > 0 => {
+            Some(format!("{failed} of {checks} failed"))
+        }
+        State::Finished => {
+            (!report.verify.is_empty()).then(|| format!("{} of {checks} passed", count(FindingStatus::Pass)))
+        }
+        State::Failed | State::Abandoned => {
+            let workloads = report.workloads.len();
+            let ready = report.workloads.iter().filter(|workload| workload.ready == Some(true)).count();
+            Some(if workloads == 0 {
+                FAILED.to_owned()
+            } else {
+                format!("{FAILED}: {ready} of {} ready", counted(workloads, "workload"))
+            })
+        }
+    }
 }
 
 /// Reads a record; nothing where no rollback wrote it. `current` is the revision below it that was in force.
@@ -185,6 +236,7 @@ pub fn told(meta: &RecordMeta, record: &Record, current: Option<u64>) -> Option<
             .or_else(|| meta.operation.clone()),
         began: meta.created,
         ended: if meta.status.is_pending() { None } else { record.last_deployed().or(meta.modified) },
-        failed,
+        health: failed.then(|| FAILED.to_owned()),
+        incident: None,
     })
 }

@@ -95,11 +95,47 @@ fn records_tell_what_a_rollback_did() {
         let told = told_by(description, status).unwrap();
         assert_eq!((told.from, told.to.as_deref()), (Some(from), Some(to)), "{description}");
         assert_eq!((told.reason.as_deref(), told.operation.as_deref()), (reason, operation), "{description}");
-        assert_eq!(told.failed, status == "failed");
+        assert_eq!(told.health.is_some(), status == "failed");
         assert_eq!(told.ended.unwrap().duration_since(told.began.unwrap()).as_secs(), 90);
     }
     assert_eq!(told_by(ours, "pending-rollback").unwrap().ended, None);
     for description in ["Upgrade complete", "Install complete", "Rollback to basics", ""] {
         assert_eq!(told_by(description, "deployed"), None, "{description}");
+    }
+}
+
+/// What the journal of an operation tells, with another state where one is given.
+fn told_by_operation(kept: &str, state: Option<crate::journal::State>) -> facts::Told {
+    #[derive(serde::Deserialize)]
+    struct Kept {
+        state: crate::journal::State,
+        head: crate::journal::Head,
+        entries: Vec<crate::journal::Entry>,
+    }
+    let Kept { state: own, head, entries } = serde_json::from_str(kept).unwrap();
+    let journal = crate::journal::Journal { head, entries };
+    facts::told_by_journal(&crate::report::incident::assemble(&journal, state.unwrap_or(own)))
+}
+
+#[test]
+fn journals_tell_what_an_operation_did() {
+    use crate::journal::State;
+    let emergency = include_str!("../../tests/cases/journals/emergency.json");
+    let failed = include_str!("../../tests/cases/journals/failed-rollback.json");
+    let told = told_by_operation(emergency, None);
+    assert_eq!((told.from, told.to.as_deref()), (Some(3), Some("tag good-2")));
+    assert_eq!((told.operation.as_deref(), told.incident.as_deref()), (Some("d177"), Some("INC-482")));
+    assert!(told.reason.is_some_and(|reason| reason.starts_with("checkout answers 500")));
+    // Until everything was ready, not until the checks were through.
+    assert_eq!(told.ended.unwrap().duration_since(told.began.unwrap()).as_secs(), 14);
+    for (kept, state, health) in [
+        (emergency, None, Some("3 of 4 checks passed")),
+        (emergency, Some(State::Open), None),
+        (emergency, Some(State::Aborted), Some("the rollback was undone")),
+        (failed, None, Some("the rollback did not end well: 4 of 10 workloads ready")),
+    ] {
+        let told = told_by_operation(kept, state);
+        assert_eq!(told.health.as_deref(), health);
+        assert_eq!(told.ended.is_none(), state == Some(State::Open));
     }
 }

@@ -24,7 +24,7 @@ pub fn remaining(plan: &Plan, now: &Snapshot, database_is_done: bool) -> Remaini
     for planned in &plan.workloads {
         match now.workload(&planned.workload) {
             Some(live) if is_done(planned, live) && !left.waits_for_database(&planned.workload) => {
-                done.push((planned.clone(), live.generation))
+                done.push((planned.clone(), live.generation));
             }
             Some(live) => {
                 // Our own stop may have given it its first annotation.

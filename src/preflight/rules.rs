@@ -55,6 +55,7 @@ pub struct Rule {
 
 /// What decides the rules beside the plan.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is decided on its own")]
 pub struct Extent {
     /// Where Helm's record will be written; `None` where it will not.
     pub records: Option<Driver>,

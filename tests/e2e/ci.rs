@@ -106,6 +106,30 @@ fn a_good_deploy_is_left_as_it_is() {
 }
 
 #[test]
+fn what_the_deploy_prints_can_be_folded_away() {
+    let Some(mut test) = Test::begin() else { return };
+    install(&test, Helm::Four);
+    for (pipeline, begin, end) in [
+        (None, "", ""),
+        (Some("GITHUB_ACTIONS"), "\n::group::sh -c", "\n::endgroup::\n"),
+        (Some("GITLAB_CI"), "\n\u{1b}[0Ksection_start:", ":kubectl_rollback_deploy\r\u{1b}[0K\n"),
+    ] {
+        test.cluster.environment = pipeline.into_iter().map(|name| (name, "true")).collect();
+        let run = test.run(&["ci", "shop", "--", "sh", "-c", "echo at work >&2"]).expect(0);
+        let Some(_) = pipeline else {
+            assert!(!run.stderr.contains("group") && !run.stderr.contains("section"), "{run}");
+            continue;
+        };
+        let (_, within) = run.stderr.split_once(begin).unwrap_or_else(|| panic!("no {begin:?}\n{run}"));
+        let (within, behind) = within.split_once(end).unwrap_or_else(|| panic!("no {end:?}\n{run}"));
+        assert!(within.contains("at work\n") && !behind.contains("at work\n"), "{run}");
+        assert!(behind.contains("stage=wait"), "{run}");
+        let quiet = test.run(&["ci", "shop", "-q", "--", "true"]).expect(0);
+        assert!(!quiet.stderr.contains("group") && !quiet.stderr.contains("section"), "{quiet}");
+    }
+}
+
+#[test]
 fn a_crashing_deploy_is_stopped_and_taken_back() {
     for helm in Helm::BOTH {
         let Some(test) = Test::begin() else { return };

@@ -6,6 +6,9 @@
 
 mod harness;
 
+#[path = "../documents/mod.rs"]
+mod documents;
+
 mod canary;
 mod ci;
 mod commands;
@@ -23,9 +26,11 @@ mod kills;
 mod leftovers;
 mod listing;
 mod long_history;
+mod messages;
 mod network;
 mod objects;
 mod operations;
+mod pages;
 mod preflight;
 mod records;
 mod repair;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::begin;
+use crate::documents;
 use crate::harness::{Helm, Release, Test, all_tags, broken_tags};
 
 /// The tag that the document speaks of, as in the runbook that it replaces.
@@ -19,26 +20,19 @@ fn commands() -> Vec<(String, Vec<String>)> {
         if let Some(heading) = line.strip_prefix("## ") {
             sections.push((heading.to_owned(), Vec::new()));
         } else if let (Some(section), Some(here)) = (sections.last_mut(), line.split(" | ").nth(2)) {
-            let code = here.split('`').skip(1).step_by(2);
+            let code = documents::inline_code(here).into_iter();
             section
                 .1
-                .extend(code.filter_map(|code| code.strip_prefix("kubectl rollback ")).map(str::to_owned));
+                .extend(code.filter_map(|code| code.strip_prefix("kubectl rollback ").map(str::to_owned)));
         }
     }
     sections
 }
 
-/// Words as a shell would split them, as far as the document needs it.
+/// The words of a command, with a tag that there is.
 fn words(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for (index, part) in command.split('"').enumerate() {
-        if index % 2 == 1 {
-            words.push(part.to_owned());
-        } else {
-            words.extend(part.split_whitespace().map(str::to_owned));
-        }
-    }
-    words.into_iter().map(|word| if word == TAG { "good-1".to_owned() } else { word }).collect()
+    let words = documents::words(command).into_iter();
+    words.map(|word| if word == TAG { "good-1".to_owned() } else { word }).collect()
 }
 
 /// Brings the platform to where the section begins.

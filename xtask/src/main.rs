@@ -5,6 +5,7 @@ mod cluster;
 mod demo;
 mod folders;
 mod fuzz;
+mod packages;
 mod process;
 mod screen;
 mod suite;

@@ -18,12 +18,17 @@ use clap::Args;
 
 use crate::cluster::{self, KUBECONFIG_VARIABLE, Mode, Temporary};
 use crate::process::{self, cargo};
-use crate::{folders, screen, tools};
+use crate::{folders, packages, screen, tools};
 
 /// Test targets whose tests need a cluster.
 const SIMULATED_TARGETS: [&str; 3] = ["e2e", "parity", "restarts"];
 /// Test target whose tests need real containers.
 const FULL_TARGET: &str = "full";
+/// What `tests/browser` needs: a browser, and letters for it.
+const BROWSER: [(&str, &str); 2] = [
+    ("/usr/bin/chromium", "chromium"),
+    ("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf", "fonts-dejavu-core"),
+];
 /// Tells tests where the pinned `helm3`, `helm4`, `kubectl` and krew are.
 const TOOLS_VARIABLE: &str = "KUBECTL_ROLLBACK_TEST_TOOLS";
 
@@ -77,6 +82,10 @@ impl Suite {
             }
             if !self.stage("build", cargo(&["build", "--workspace", "--all-targets"]))? {
                 return Ok(());
+            }
+            if let Err(error) = packages::ensure("tests/browser", &BROWSER) {
+                // The tests use another Chromium if there is one. Else they say so here, and fail in CI.
+                self.left_out.push(format!("tests/browser, if no other Chromium is installed ({error:#})"));
             }
             let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
             // The packages are judged by the tools that will install them.

@@ -29,15 +29,15 @@ pub fn html(report: &Report) -> String {
                 main {
                     (head(report))
                     (tiles(report))
+                    @if !report.next.is_empty() {
+                        section { h2 { "Next steps" } pre { code { (report.next.join("\n")) } } }
+                    }
                     section { h2 { "Timeline" } (picture(report)) }
                     (workloads(report))
                     (diagnoses(report))
                     (checks(report))
                     (list("Warnings", report.warnings.iter().map(|warning| template! { (warning) })))
                     (list("Left at zero", report.stopped.iter().map(|workload| template! { code { (workload) } })))
-                    @if !report.next.is_empty() {
-                        section { h2 { "Next steps" } pre { code { (report.next.join("\n")) } } }
-                    }
                     (changes(report))
                     (list("Left alone", report.skipped.iter().map(|skipped| template! { code { (skipped.what) } ": " (skipped.why) })))
                     (details(report))
@@ -97,13 +97,21 @@ fn tiles(report: &Report) -> Markup {
     }
 }
 
+/// What an image becomes: only the tag where the repository stays.
+fn target<'a>(from: &str, to: &'a str) -> &'a str {
+    match (from.rsplit_once(':'), to.rsplit_once(':')) {
+        (Some((old, _)), Some((new, tag))) if old == new && !from.contains('@') => tag,
+        _ => to,
+    }
+}
+
 fn workload_row(workload: &WorkloadTold) -> Markup {
     template! {
         tr {
             td { code { (workload.kind) "/" (workload.name) } }
             td {
                 @for container in &workload.containers {
-                    div { code.from { (container.from) } " → " code { (container.to) } }
+                    div { code.from { (container.from) } " → " code { (target(&container.from, &container.to)) } }
                 }
             }
             td data-name="replicas" {

@@ -21,7 +21,7 @@ use crate::plan::Skipped;
 
 pub use assemble::assemble;
 pub use html::html;
-pub use markdown::{markdown, plain};
+pub use markdown::{fenced, markdown, plain};
 
 /// What the recovery time means here, in words that stand beside it.
 const RECOVERY_FROM_DEPLOY: &str = "DORA's failed deployment recovery time: from the record of the deploy that was rolled back to the moment when every workload was ready again";

@@ -20,6 +20,10 @@ const WORKLOAD: u32 = 48;
 /// Where a row's bar or steps begin below its words.
 const WORDS: u32 = 17;
 
+/// How wide a row's name may be on a wide screen and on a narrow one, in hundredths of the font's size.
+const WIDE: u32 = 3700;
+const NARROW: u32 = 1580;
+
 /// The span of time that the picture shows.
 struct Span {
     from: Timestamp,
@@ -139,6 +143,9 @@ pub fn picture(report: &Report) -> Markup {
     let phases_from = SCALE + MARKS;
     let workloads_from = phases_from + PHASE * count(report.phases.len()) + 8;
     let height = workloads_from + WORKLOAD * count(workloads.len());
+    if report.phases.is_empty() && marks.is_empty() && workloads.is_empty() {
+        return html! { p { "Nothing has been done yet." } };
+    }
     html! {
         figure.timeline {
             svg width="100%" height=(height) role="img" aria-labelledby="timeline-title" xmlns="http://www.w3.org/2000/svg" {
@@ -190,6 +197,48 @@ fn scale(span: &Span, height: u32) -> Markup {
     }
 }
 
+/// A row's name: whole where it fits, else without its middle, because what tells names apart stands at their ends. What fits
+/// differs between a desk and a phone; the style sheet shows one of the two. The tables below have every name whole.
+fn label(name: &str, y: u32) -> Markup {
+    let (wide, narrow) = (shortened(name, WIDE), shortened(name, NARROW));
+    html! {
+        @if wide == narrow { text x="0" y=(y) { (wide) } }
+        @else { text.wide x="0" y=(y) { (wide) } text.narrow x="0" y=(y) { (narrow) } }
+    }
+}
+
+/// Leaves out as much of a text's middle as is too wide, in hundredths of the font's size.
+fn shortened(text: &str, limit: u32) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.iter().copied().map(width).sum::<u32>() <= limit {
+        return text.to_owned();
+    }
+    let fitting = |from: &mut dyn Iterator<Item = &char>, limit: u32| {
+        let sums = from.scan(0, |sum, character| {
+            *sum += width(*character);
+            Some(*sum)
+        });
+        sums.take_while(|sum| *sum <= limit).count()
+    };
+    let room = limit.saturating_sub(width('…'));
+    let head = fitting(&mut characters.iter(), room / 2);
+    let tail = fitting(&mut characters.iter().rev(), room / 2).min(characters.len() - head);
+    let (head, tail) = (&characters[..head], &characters[characters.len() - tail..]);
+    head.iter().chain(&['…']).chain(tail).collect()
+}
+
+/// How wide a character is at most in the fonts that systems have for their windows, in hundredths of the font's size.
+fn width(character: char) -> u32 {
+    match character {
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | '|' | '\'' => 34,
+        'f' | 't' | 'r' | '-' | '/' | ' ' => 42,
+        'm' | 'w' | 'M' | 'W' | '@' | '%' | '…' => 100,
+        'a'..='z' | '0'..='9' => 64,
+        ' '..='~' => 84,
+        _ => 125,
+    }
+}
+
 fn bar(span: &Span, phase: &super::PhaseTold, top: u32) -> Markup {
     let ended = phase.ended_at.unwrap_or(phase.started_at);
     let (from, to) = (span.thousandths(phase.started_at), span.thousandths(ended));
@@ -203,7 +252,7 @@ fn bar(span: &Span, phase: &super::PhaseTold, top: u32) -> Markup {
     html! {
         g.phase.(class) {
             title { (phase.name) ": " (phase.message) }
-            text x="0" y=(top + 12) { (phase.name) }
+            (label(&phase.name, top + 12))
             text.value x="100%" y=(top + 12) text-anchor="end" { (words) (duration(took)) }
             rect.track x="0" y=(top + WORDS) width="100%" height="9" rx="2" {}
             rect.bar x=(per_cent(from)) y=(top + WORDS) width=(per_cent((to - from).max(4))) height="9" rx="2" {}
@@ -232,7 +281,7 @@ fn steps(span: &Span, workload: &WorkloadTold, top: u32) -> Markup {
     html! {
         g.workload.(if is_ready { "ready" } else { "waiting" }) {
             title { (workload.kind) "/" (workload.name) }
-            text x="0" y=(top + 12) { (workload.name) }
+            (label(&workload.name, top + 12))
             @if let Some(last) = last {
                 text.value x="100%" y=(top + 12) text-anchor="end" { (last.ready) "/" (last.desired) " ready" }
             }
@@ -241,6 +290,26 @@ fn steps(span: &Span, workload: &WorkloadTold, top: u32) -> Markup {
                 path.area d=(area) {}
                 path.edge d=(edge) vector-effect="non-scaling-stroke" {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_too_wide_loses_its_middle() {
+        let name = "payments-reconciliation-service-for-the-european-settlement";
+        for (name, limit, expected) in [
+            ("todo-backend", NARROW, "todo-backend"),
+            (name, NARROW, "payments-rec…n-settlement"),
+            (name, WIDE, name),
+            ("mmmmmmmm", 500, "mm…mm"),
+            ("ab", 10, "…"),
+            ("", 0, ""),
+        ] {
+            assert_eq!(shortened(name, limit), expected);
         }
     }
 }

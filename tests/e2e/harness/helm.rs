@@ -38,7 +38,7 @@ impl Helm {
     /// Both versions.
     pub const BOTH: [Self; 2] = [Self::Three, Self::Four];
 
-    fn file(self) -> &'static str {
+    pub(super) fn file(self) -> &'static str {
         match self {
             Self::Three => "helm3",
             Self::Four => "helm4",

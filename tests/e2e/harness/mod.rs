@@ -10,6 +10,7 @@ mod proxy;
 mod recorder;
 mod sampler;
 mod state;
+mod terminal;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use proxy::Proxy;
 pub use recorder::{Recorder, Verdict, is_write};
 pub use sampler::{Sample, Sampler};
 pub use state::{WorkloadState, images_in, is_pod_ready};
+pub use terminal::Shell;
 
 /// Tests that work at the same time, so that a small machine is not drowned.
 const AT_ONCE: u32 = 5;

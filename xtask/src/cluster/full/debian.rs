@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use super::images::hexadecimal;
-use super::packages::with_lists;
+use crate::packages::with_lists;
 use crate::process::output_of;
 use crate::{folders, tools};
 
