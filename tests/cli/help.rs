@@ -115,9 +115,15 @@ fn completion_scripts_know_the_commands() {
 #[test]
 fn commands_that_are_not_built_yet_are_not_in_the_help() {
     let help = help_of(&["--help"]);
-    for command in ["  freeze", "  db"] {
+    for command in ["  freeze", "  thaw"] {
         assert!(!help.contains(command), "{command}");
     }
+}
+
+#[test]
+fn databases() {
+    assert_snapshot!("help-db", help_of(&["db", "--help"]));
+    assert_snapshot!("help-db-downgrade", help_of(&["db", "downgrade", "--help"]));
 }
 
 #[test]
