@@ -7,8 +7,13 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::begin;
+use crate::documents;
 use crate::harness::{Cluster, Run, Test, wait_for};
+use crate::runbook;
 use crate::sql_platform::{REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform, values};
+
+#[path = "../documents/walk.rs"]
+mod walk;
 
 const DATABASE: &str = "database: {adapter: alembic, workload: deploy/todo-backend}\n";
 
@@ -288,4 +293,41 @@ fn a_downgrade_alone_stops_and_starts_what_uses_the_database() {
     let again = run(&test, &["db", "downgrade", "--tag", "v1", "--yes", "--i-have-a-backup"]).expect(0);
     assert_eq!(platform.revision(), REVISION_OF_V1, "{again}");
     assert_helm_goes_on(&platform);
+}
+
+/// The page of a newcomer, typed line by line.
+#[test]
+fn the_page_about_databases() {
+    let Some(test) = begin() else { return };
+    walk::walk(&test, "database", |_| {
+        let platform = SqlPlatform::install(&test);
+        platform.break_with("v2-crash");
+        platform.release
+    });
+}
+
+/// Every command of the runbook's part about databases, in its order.
+#[test]
+fn the_database_part_of_the_runbook() {
+    let Some(test) = begin() else { return };
+    let platform = SqlPlatform::install(&test);
+    platform.upgrade("v2");
+    let commands = runbook::commands();
+    let (_, commands) = commands.iter().find(|(heading, _)| heading == runbook::DATABASE).unwrap();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for command in commands {
+        let mut words = documents::words(command);
+        let writes = words[0] == "emergency" || words[1] == "downgrade";
+        if words[1] == "downgrade" {
+            platform.upgrade("v2");
+        }
+        if words[1] == "verify" {
+            // What the downgrade alone has left is for the older image.
+            emergency(&test, &["--yes"]).expect(0);
+        }
+        words.extend(writes.then(|| "--yes".to_owned()));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        run(&test, &words).expect(0);
+        assert!(!writes || platform.revision() == REVISION_OF_V1, "after {command}");
+    }
 }

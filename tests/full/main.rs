@@ -8,7 +8,6 @@
 #[path = "../e2e/harness/mod.rs"]
 mod harness;
 
-#[expect(dead_code, reason = "other tests read more of the documents")]
 #[path = "../documents/mod.rs"]
 mod documents;
 
