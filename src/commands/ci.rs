@@ -175,11 +175,19 @@ async fn deploy(
     let keeps_stdout = session.is_machine_readable() || session.output.output == OutputFormat::Name;
     let since = context.now();
     let begin = Instant::now();
-    let mut child = Deploy::start(&arguments.command, keeps_stdout)
-        .map_err(|error| Failure::usage(format!("cannot run {shown}: {error}; nothing was changed")))?;
+    // Before the deploy can say anything.
     if let Some(fold) = pipeline.fold {
         session.printer().talk(&fold.begin(&shown, context.now()));
     }
+    let unfold = || {
+        if let Some(fold) = pipeline.fold {
+            session.printer().talk(&fold.end(context.now()));
+        }
+    };
+    let mut child = Deploy::start(&arguments.command, keeps_stdout).map_err(|error| {
+        unfold();
+        Failure::usage(format!("cannot run {shown}: {error}; nothing was changed"))
+    })?;
     let (end, stop) = phase(context, Phase::Start, &format!("running {shown}"), async {
         let answer = attend(session, arguments, &watch, &mut child).await;
         let (status, message) = match &answer {
@@ -193,9 +201,7 @@ async fn deploy(
         (answer, status, message)
     })
     .await;
-    if let Some(fold) = pipeline.fold {
-        session.printer().talk(&fold.end(context.now()));
-    }
+    unfold();
     let seconds = begin.elapsed().as_secs();
     let after = after(session, name).await.map_err(|failure| {
         failure.hinted(format!(

@@ -124,6 +124,9 @@ fn what_the_deploy_prints_can_be_folded_away() {
         let (within, behind) = within.split_once(end).unwrap_or_else(|| panic!("no {end:?}\n{run}"));
         assert!(within.contains("at work\n") && !behind.contains("at work\n"), "{run}");
         assert!(behind.contains("stage=wait"), "{run}");
+        let nowhere = test.run(&["ci", "shop", "--", "/no/such/program"]).expect(2);
+        let (_, behind) = nowhere.stderr.split_once(begin.trim_end_matches("sh -c")).unwrap();
+        assert!(behind.contains(end), "what was begun ends\n{nowhere}");
         let quiet = test.run(&["ci", "shop", "-q", "--", "true"]).expect(0);
         assert!(!quiet.stderr.contains("group") && !quiet.stderr.contains("section"), "{quiet}");
     }
