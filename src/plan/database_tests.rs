@@ -1,3 +1,5 @@
+//! Which way a database goes, by what two images know.
+
 use super::database::*;
 use crate::config::Adapter;
 use crate::database::{Migration, Reading};
