@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html as template};
 
+use super::database::sentences;
 use super::markdown::answer;
 use super::picture::picture;
 use super::{Report, WorkloadTold, change_words, duration, moment};
@@ -208,7 +209,10 @@ fn checks(report: &Report) -> Markup {
             }
         }
         @if let Some(database) = &report.database {
-            section { h2 { "Database" } pre { (serde_json::to_string_pretty(database).unwrap_or_default()) } }
+            section {
+                h2 { "Database" }
+                ul { @for sentence in sentences(database) { li { (sentence) } } }
+            }
         }
     }
 }

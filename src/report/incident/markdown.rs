@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use super::database::sentences;
 use super::{Report, change_words, duration, moment};
 use crate::event::{Finding, FindingStatus, StageStatus};
 use crate::words::counted;
@@ -218,7 +219,10 @@ fn checks(text: &mut String, report: &Report) {
         }
     }
     if let Some(database) = &report.database {
-        let _ = writeln!(text, "\n## Database\n\n{}", fenced("json", &[database.to_string()]));
+        let _ = writeln!(text, "\n## Database\n");
+        for sentence in sentences(database) {
+            let _ = writeln!(text, "- {}", plain(&sentence));
+        }
     }
 }
 

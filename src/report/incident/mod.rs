@@ -2,6 +2,7 @@
 //! or the clock, so that the same journal gives the same report on every machine.
 
 mod assemble;
+mod database;
 mod html;
 mod markdown;
 mod picture;
