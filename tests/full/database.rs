@@ -93,6 +93,14 @@ fn a_database_is_looked_at_in_pods_that_run_and_in_images_that_do_not() {
     let ids: Vec<&str> = known.iter().map(|migration| migration["id"].as_str().unwrap()).collect();
     assert_eq!(ids, [REVISION_OF_V2, REVISION_OF_V1, "1a2b3c4d5e01"]);
     run(&test, &["db", "verify"]).expect(0);
+    // Among the other checks: at the wrong revision, and again at the right one.
+    let set =
+        |revision: &str| platform.sql(&format!("UPDATE alembic_version SET version_num = '{revision}'"));
+    set(REVISION_OF_V1);
+    let wrong = run(&test, &["verify"]).expect(6);
+    assert!(wrong.stderr.contains(&format!("{REVISION_OF_V2} was not applied")), "{wrong}");
+    set(REVISION_OF_V2);
+    run(&test, &["verify"]).expect(0);
 
     // By tag and by revision of the release it is the same way, and the SQL is alembic's own.
     for goal in [&["--tag", "v1"][..], &["--to-revision", "1"], &["--to", REVISION_OF_V1]] {
