@@ -1,4 +1,4 @@
-//! Words that depend on a number, for every sentence that counts something or tells an age. Pure.
+//! Words that several screens need: counted and aged ones, images that change, what a program has said at last. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +19,14 @@ pub fn elapsed(seconds: i64) -> String {
         120..7200 => format!("{}m", seconds / 60),
         7200..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// What an image becomes: only the tag where the repository stays.
+pub fn image_target<'a>(from: &str, to: &'a str) -> &'a str {
+    match (from.rsplit_once(':'), to.rsplit_once(':')) {
+        (Some((old, _)), Some((new, tag))) if old == new && !from.contains('@') => tag,
+        _ => to,
     }
 }
 

@@ -12,7 +12,7 @@ use super::Printer;
 use crate::event::{Finding, FindingStatus};
 use crate::plan::strategy::Strategy;
 use crate::plan::{Plan, WorkloadPlan};
-use crate::words::counted;
+use crate::words::{counted, image_target};
 
 /// Renders a plan.
 pub fn plan_screen(
@@ -109,16 +109,10 @@ fn push(table: &mut Builder, row: [String; 5], why: Option<String>) {
 
 /// `repository:old → new`, or both whole where the repository changes or a digest is replaced.
 pub(super) fn image_change(from: &str, to: &str) -> String {
-    let split = |image: &str| image.rsplit_once(':').map(|(name, tag)| (name.to_owned(), tag.to_owned()));
-    match (split(from), split(to)) {
-        (Some((old_name, old_tag)), Some((new_name, new_tag)))
-            if old_name == new_name && !from.contains('@') =>
-        {
-            format!("{old_name}:{old_tag} → {new_tag}")
-        }
-        _ if from.contains('@') => format!("{from} → {to} (the digest is replaced by the tag)"),
-        _ => format!("{from} → {to}"),
+    if from.contains('@') {
+        return format!("{from} → {to} (the digest is replaced by the tag)");
     }
+    format!("{from} → {}", image_target(from, to))
 }
 
 fn summary(text: &mut String, printer: &Printer, plan: &Plan) {

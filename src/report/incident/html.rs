@@ -8,7 +8,7 @@ use super::markdown::answer;
 use super::picture::picture;
 use super::{Report, WorkloadTold, change_words, duration, moment};
 use crate::event::FindingStatus;
-use crate::words::counted;
+use crate::words::{counted, image_target};
 
 const STYLE: &str = include_str!("style.css");
 /// Even if something of it were read as HTML, nothing would run and nothing would be loaded.
@@ -98,21 +98,13 @@ fn tiles(report: &Report) -> Markup {
     }
 }
 
-/// What an image becomes: only the tag where the repository stays.
-fn target<'a>(from: &str, to: &'a str) -> &'a str {
-    match (from.rsplit_once(':'), to.rsplit_once(':')) {
-        (Some((old, _)), Some((new, tag))) if old == new && !from.contains('@') => tag,
-        _ => to,
-    }
-}
-
 fn workload_row(workload: &WorkloadTold) -> Markup {
     template! {
         tr {
             td { code { (workload.kind) "/" (workload.name) } }
             td {
                 @for container in &workload.containers {
-                    div { code.from { (container.from) } " → " code { (target(&container.from, &container.to)) } }
+                    div { code.from { (container.from) } " → " code { (image_target(&container.from, &container.to)) } }
                 }
             }
             td data-name="replicas" {
