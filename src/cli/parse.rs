@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reconcile::LONGEST_DESCRIPTION;
 use crate::registry::reference::{ImageReference, is_digest, is_tag};
-use crate::workload::WorkloadKind;
+use crate::workload::{WorkloadKind, WorkloadRef};
 
 /// A duration as Go writes it (`90s`, `3m`, `1h30m`, `1.5h`); `0` means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,13 @@ pub struct WorkloadSelector {
     pub kind: WorkloadKind,
     /// The name.
     pub name: String,
+}
+
+impl WorkloadSelector {
+    /// Whether it names a workload.
+    pub fn selects(&self, workload: &WorkloadRef) -> bool {
+        self.kind == workload.kind && self.name == workload.name
+    }
 }
 
 impl FromStr for WorkloadSelector {

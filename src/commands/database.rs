@@ -1,8 +1,6 @@
 //! What the commands that touch a database have in common: where its program is run, what it says, and what follows for a
 //! plan.
 
-use std::collections::BTreeSet;
-
 use super::{Failure, Session};
 use crate::cli::DryRun;
 use crate::config::DatabaseConfig;
@@ -55,10 +53,7 @@ pub fn workload<'a>(
     release: Option<&str>,
 ) -> Result<&'a Workload, Failure> {
     let wanted = &settings.workload.0;
-    let is_it = |workload: &&Workload| {
-        workload.reference.kind == wanted.kind && workload.reference.name == wanted.name
-    };
-    workloads.iter().find(is_it).ok_or_else(|| {
+    workloads.iter().find(|workload| wanted.selects(&workload.reference)).ok_or_else(|| {
         let of = release.map(|name| format!(" of release {name}")).unwrap_or_default();
         let names: Vec<String> = workloads.iter().map(|workload| workload.reference.to_string()).collect();
         Failure::usage(format!(
@@ -99,29 +94,21 @@ pub async fn compare(
 /// The workloads that are stopped while the database goes back: those that the configuration names, else all whose images
 /// change, and always the one whose program it is.
 pub fn uses(settings: &DatabaseConfig, workloads: &[Workload], changed: &[WorkloadRef]) -> Vec<WorkloadRef> {
-    let is_named = |reference: &WorkloadRef| {
-        let named = |workload: &crate::config::Workload| {
-            workload.0.kind == reference.kind && workload.0.name == reference.name
-        };
-        settings.uses.iter().any(named)
-    };
+    let is_named = |reference: &WorkloadRef| settings.uses.iter().any(|named| named.0.selects(reference));
     let all = workloads.iter().map(|workload| &workload.reference);
     let used = all.filter(|reference| {
-        let is_own = settings.workload.0.kind == reference.kind && settings.workload.0.name == reference.name;
-        is_own || if settings.uses.is_empty() { changed.contains(reference) } else { is_named(reference) }
+        settings.workload.0.selects(reference)
+            || if settings.uses.is_empty() { changed.contains(reference) } else { is_named(reference) }
     });
     used.cloned().collect()
 }
 
 /// Names of `uses` that are none of the workloads.
 fn unknown_users(settings: &DatabaseConfig, workloads: &[Workload]) -> Vec<String> {
-    let known: BTreeSet<(_, &str)> = workloads
-        .iter()
-        .map(|workload| (workload.reference.kind, workload.reference.name.as_str()))
-        .collect();
-    let unknown =
-        settings.uses.iter().filter(|named| !known.contains(&(named.0.kind, named.0.name.as_str())));
-    unknown.map(ToString::to_string).collect()
+    let is_known = |named: &crate::config::Workload| {
+        workloads.iter().any(|workload| named.0.selects(&workload.reference))
+    };
+    settings.uses.iter().filter(|named| !is_known(named)).map(ToString::to_string).collect()
 }
 
 /// The database step of a plan.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::last_good::ran;
 use super::question::{PlanError, Question};
-use super::selection::{check_selectors, selects_workload};
+use super::selection::check_selectors;
 use super::strategy::{self, Wish};
 use super::targets::{TargetImage, targets};
 use super::{ContainerChange, Plan, PlannedRelease, ReplicaPlan, WorkloadPlan, mentions};
@@ -219,8 +219,7 @@ fn replicas(
     // A remembered number counts only while nobody else has started the workload again.
     let remembered = workload.remembered_replicas().filter(|_| live == 0);
     let before = remembered.unwrap_or(live);
-    let asked =
-        request.replicas.iter().find(|replicas| selects_workload(&replicas.workload, &workload.reference));
+    let asked = request.replicas.iter().find(|replicas| replicas.workload.selects(&workload.reference));
     let minimum = workload.autoscaler.as_ref().map(|autoscaler| autoscaler.minimum);
     let rendered =
         snapshot.release.as_ref().and_then(|release| release.rendered_replicas(&workload.reference));

@@ -6,7 +6,7 @@ use super::question::PlanError;
 use crate::cli::{ContainerSelector, WorkloadSelector};
 use crate::discover::workload::Container;
 use crate::discover::{Snapshot, Workload};
-use crate::workload::{ContainerRef, WorkloadRef};
+use crate::workload::ContainerRef;
 
 /// What the flags say about one container.
 pub fn instruction(request: &Request, container: &ContainerRef) -> Option<Instruction> {
@@ -22,13 +22,8 @@ pub fn instruction(request: &Request, container: &ContainerRef) -> Option<Instru
 }
 
 fn selects(selector: &ContainerSelector, container: &ContainerRef) -> bool {
-    selects_workload(&selector.workload, &container.workload)
+    selector.workload.selects(&container.workload)
         && selector.container.as_ref().is_none_or(|name| *name == container.container)
-}
-
-/// Whether a selector names a workload.
-pub fn selects_workload(selector: &WorkloadSelector, workload: &WorkloadRef) -> bool {
-    selector.kind == workload.kind && selector.name == workload.name
 }
 
 /// A selector that matches nothing is a typing error, and is said before anything else is.
@@ -53,11 +48,7 @@ pub fn check_selectors(request: &Request, snapshot: &Snapshot) -> Result<(), Pla
         }
     }
     for replicas in &request.replicas {
-        if !snapshot
-            .workloads
-            .iter()
-            .any(|workload| selects_workload(&replicas.workload, &workload.reference))
-        {
+        if !snapshot.workloads.iter().any(|workload| replicas.workload.selects(&workload.reference)) {
             let WorkloadSelector { kind, name } = &replicas.workload;
             return Err(PlanError::NoSuchContainer(format!(
                 "--replicas {}/{name}={}",

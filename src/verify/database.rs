@@ -21,10 +21,7 @@ pub async fn check(
     settings: &DatabaseConfig,
 ) -> Option<Verification> {
     let wanted = &settings.workload.0;
-    let is_it = |workload: &&Workload| {
-        workload.reference.kind == wanted.kind && workload.reference.name == wanted.name
-    };
-    let workload = request.workloads.iter().find(is_it)?;
+    let workload = request.workloads.iter().find(|workload| wanted.selects(&workload.reference))?;
     let begin = Instant::now();
     let subject = format!("{} of {}", settings.adapter.as_str(), workload.reference);
     let mut tries = 0;

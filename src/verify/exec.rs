@@ -17,10 +17,7 @@ use crate::words::last_words;
 /// Runs the command once.
 pub async fn check(context: &Context, request: &Request<'_>, check: &ExecCheck) -> Answer {
     let wanted = &check.workload.0;
-    let is_wanted = |workload: &&Workload| {
-        workload.reference.kind == wanted.kind && workload.reference.name == wanted.name
-    };
-    let Some(workload) = request.workloads.iter().find(is_wanted) else {
+    let Some(workload) = request.workloads.iter().find(|workload| wanted.selects(&workload.reference)) else {
         return Answer::fail(format!("{} is none of the workloads that are checked", check.workload));
     };
     let pods = pods_now(context, workload).await;

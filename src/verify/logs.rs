@@ -21,16 +21,14 @@ const USUAL: &str = r"(?i)\b(error|fatal|panic|exception|traceback)\b";
 pub async fn check(context: &Context, request: &Request<'_>, check: &LogsCheck) -> Answer {
     let is_named = |workload: &Workload| {
         check.workloads.is_empty()
-            || check.workloads.iter().any(|wanted| {
-                wanted.0.kind == workload.reference.kind && wanted.0.name == workload.reference.name
-            })
+            || check.workloads.iter().any(|wanted| wanted.0.selects(&workload.reference))
     };
     let workloads: Vec<&Workload> = request.workloads.iter().filter(|workload| is_named(workload)).collect();
-    if let Some(missing) = check.workloads.iter().find(|wanted| {
-        !workloads
-            .iter()
-            .any(|found| found.reference.kind == wanted.0.kind && found.reference.name == wanted.0.name)
-    }) {
+    if let Some(missing) = check
+        .workloads
+        .iter()
+        .find(|wanted| !workloads.iter().any(|found| wanted.0.selects(&found.reference)))
+    {
         return Answer::fail(format!("{missing} is none of the workloads that are checked"));
     }
     let usual: Vec<Pattern> = USUAL.parse().into_iter().collect();
