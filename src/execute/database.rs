@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::words;
 use super::phase;
 use crate::context::Context;
 use crate::database::{self, ReadError, Reading, Wanted, job, position};
@@ -139,13 +140,12 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
     let namespace = &plan.workload.namespace;
     let earlier = match jobs::existing(context, namespace, "downgrade").await {
         Ok(earlier) => earlier,
-        Err(error) => return DatabaseDone::untouched(format!("it was not begun: {}", jobs::words(&error))),
+        Err(error) => return DatabaseDone::untouched(format!("it was not begun: {}", words(&error))),
     };
     // One that an earlier process has begun is this operation's own: its end is waited for.
     let mut last = None;
     for run in &earlier {
-        let end = jobs::wait(context, run, plan.timeout() + GRACE, None).await;
-        last = Some((run.clone(), jobs::problem(end)));
+        last = Some(Ran::to_its_end(context, plan, run.clone()).await);
     }
     let name = |count: usize| format!("database-{count}");
     let before = read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len())).await;
@@ -154,10 +154,10 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
         Err(trouble) if last.is_none() => {
             return DatabaseDone::untouched(format!("it was not begun: {trouble}"));
         }
-        Err(trouble) => return ended(context, plan, last, Err(trouble)).await,
+        Err(trouble) => return ended(context, plan, last, Err(trouble)),
     };
     match plan.standing(&before) {
-        Standing::Down => return ended(context, plan, last, Ok(before)).await,
+        Standing::Down => return ended(context, plan, last, Ok(before)),
         Standing::Untouched if before.at != plan.downgrade.from => {
             return DatabaseDone {
                 at: Some(before.at.clone()),
@@ -178,25 +178,41 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
     if let Some(signal) = context.interrupt.signal() {
         return DatabaseDone::untouched(format!("it was not begun: interrupted by {}", signal.name()));
     }
-    let (run, problem) = match run_downgrade(context, plan, &place, earlier.len() + 1).await {
+    let ran = match run_downgrade(context, plan, &place, earlier.len() + 1).await {
         Ok(ran) => ran,
         Err(trouble) => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
     };
     // Its last words say where the database is; where it was killed before them, somebody else is asked.
-    let after = match read_from_end(context, plan, &run).await {
+    let after = match read_from_end(plan, &ran.text) {
         Some(reading) => Ok(reading),
         None => read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len() + 1))
             .await
             .map(|heard| heard.reading),
     };
-    ended(context, plan, Some((run, problem)), after).await
+    ended(context, plan, Some(ran), after)
 }
 
 /// Where the database is by the last words of the Job that took it back.
-async fn read_from_end(context: &Context, plan: &DatabasePlan, run: &Run) -> Option<Reading> {
-    let text = jobs::text(context, run).await.ok()?;
+fn read_from_end(plan: &DatabasePlan, text: &str) -> Option<Reading> {
     let questions = database::questions(&plan.settings, Wanted::Database);
-    database::read(&plan.settings, Wanted::Database, &job::answers(&text, &questions)).ok()
+    database::read(&plan.settings, Wanted::Database, &job::answers(text, &questions)).ok()
+}
+
+/// A Job of the downgrade that has ended.
+struct Ran {
+    run: Run,
+    /// Why it did not end well.
+    problem: Option<String>,
+    /// What its program has said; empty where that cannot be had.
+    text: String,
+}
+
+impl Ran {
+    async fn to_its_end(context: &Context, plan: &DatabasePlan, run: Run) -> Self {
+        let end = jobs::wait(context, &run, plan.timeout() + GRACE, None).await;
+        let text = jobs::text(context, &run).await.unwrap_or_default();
+        Self { run, problem: jobs::problem(end), text }
+    }
 }
 
 /// The workload's pod template as it is now: with the image that knows what is to be undone.
@@ -205,7 +221,7 @@ async fn place_of(context: &Context, plan: &DatabasePlan) -> Result<Place, Strin
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &plan.workload.namespace, &resource);
     let found = api.get(&plan.workload.name).await;
-    let found = found.map_err(|error| format!("it was not begun: {}", jobs::words(&error)))?;
+    let found = found.map_err(|error| format!("it was not begun: {}", words(&error)))?;
     let workload = Workload::read(plan.workload.kind, &found);
     let place = Place::of(&plan.settings, &workload).map_err(|error| error.to_string())?;
     if workload.uid != plan.uid || place.image != plan.image {
@@ -223,47 +239,28 @@ async fn run_downgrade(
     plan: &DatabasePlan,
     place: &Place,
     attempt: usize,
-) -> Result<(Run, Option<String>), Trouble> {
+) -> Result<Ran, Trouble> {
     let commands = database::downgrade(&plan.settings, &plan.downgrade);
     let questions = database::questions(&plan.settings, Wanted::Database);
     let script = job::downgrade(&commands, &questions, &plan.settings);
-    let name = format!("kubectl-rollback-{}-downgrade-{attempt}", context.operation);
-    let order = job::Order {
-        name: &name,
-        operation: &context.operation,
-        purpose: "downgrade",
-        container: &place.container,
-        image: &place.image,
-        script: &script,
-        limit: plan.timeout(),
-        stays: STAYS,
-    };
-    let body = job::job(&place.template, &plan.settings, &order).ok_or_else(|| Trouble::NoContainer {
-        workload: plan.workload.clone(),
-        container: place.container.clone(),
-    })?;
-    let run = jobs::create(context, &plan.workload.namespace, &body)
-        .await
-        .map_err(|error| Trouble::Create { name: name.clone(), why: jobs::words(&error) })?;
+    let name = format!("downgrade-{attempt}");
+    let limit = plan.timeout();
+    let task = jobs::Task { name: &name, purpose: "downgrade", script: &script, limit, stays: STAYS };
+    let run = jobs::make(context, &plan.settings, place, &task).await?;
     jobs::report_creation(context, &run);
-    let end = jobs::wait(context, &run, plan.timeout() + GRACE, None).await;
-    Ok((run, jobs::problem(end)))
+    Ok(Ran::to_its_end(context, plan, run).await)
 }
 
 /// What became of it, from what the Job and the database say.
-async fn ended(
+fn ended(
     context: &Context,
     plan: &DatabasePlan,
-    ran: Option<(Run, Option<String>)>,
+    ran: Option<Ran>,
     now: Result<Reading, Trouble>,
 ) -> DatabaseDone {
-    let (run, problem) = ran.map_or((None, None), |(run, problem)| (Some(run), problem));
-    let mut output = Vec::new();
-    if let Some(run) = &run {
-        output = show_output(context, run).await;
-    }
-    let job_ended_well = run.is_some() && problem.is_none();
-    let job = run.map(|run| run.name);
+    let output = ran.as_ref().map(|ran| show_output(context, ran)).unwrap_or_default();
+    let job_ended_well = ran.as_ref().is_some_and(|ran| ran.problem.is_none());
+    let (job, problem) = ran.map_or((None, None), |ran| (Some(ran.run.name), ran.problem));
     let last = match last_words(&output.join("\n")) {
         "" => String::new(),
         last => format!(" with «{last}»"),
@@ -306,15 +303,14 @@ async fn ended(
 }
 
 /// Shows what the program has said, and answers it.
-async fn show_output(context: &Context, run: &Run) -> Vec<String> {
-    let text = jobs::text(context, run).await.unwrap_or_default();
-    let lines: Vec<&str> = job::words(&text).lines().filter(|line| !line.trim().is_empty()).collect();
+fn show_output(context: &Context, ran: &Ran) -> Vec<String> {
+    let lines: Vec<&str> = job::words(&ran.text).lines().filter(|line| !line.trim().is_empty()).collect();
     let lines = &lines[lines.len().saturating_sub(OUTPUT_LINES)..];
     let lines: Vec<String> = lines.iter().map(|line| redact(line)).collect();
     if !lines.is_empty() {
         context.emit(EventKind::Output {
-            object: jobs::reference(run),
-            pod: run.name.clone(),
+            object: jobs::reference(&ran.run),
+            pod: ran.run.name.clone(),
             container: job::CONTAINER.to_owned(),
             lines: lines.clone(),
         });

@@ -1,6 +1,7 @@
 //! Carries out a plan: the only part, beside [`crate::helm::storage`], that writes to the cluster. It makes no choices:
 //! what is done stands in the plan; what is decided here is only how to survive what comes in between.
 
+mod answers;
 pub mod apply;
 pub mod database;
 mod emergency;

@@ -10,12 +10,15 @@ use serde_json::Value;
 use tokio::sync::watch::{self, Receiver};
 use tokio::time::{Instant, sleep};
 
+use super::Trouble;
+use super::read::Place;
+use crate::config::DatabaseConfig;
 use crate::context::Context;
-use crate::database::job::{CONTAINER, OPERATION, PURPOSE};
+use crate::database::job::{self, CONTAINER, OPERATION, PURPOSE};
 use crate::event::{EventKind, ObjectReference};
 use crate::execute::FIELD_MANAGER;
+use crate::execute::answers::{is_transient, words};
 use crate::wait::completion::{self, Run, RunEnd, RunKind};
-use crate::wait::redaction::redact;
 
 /// How long a write is tried again while the API server does not answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(60);
@@ -25,26 +28,50 @@ fn api(context: &Context, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(context.client.clone(), namespace, &resource)
 }
 
-/// Whether trying again can help.
-pub(super) fn is_transient(error: &Error) -> bool {
-    match error {
-        Error::Api(status) => matches!(status.code, 408 | 429) || status.code >= 500,
-        _ => true,
-    }
+/// What a Job is made for.
+pub(super) struct Task<'a> {
+    /// What tells it from the operation's other Jobs: the end of its name.
+    pub name: &'a str,
+    /// `read` or `downgrade`.
+    pub purpose: &'a str,
+    /// What is run, for `sh -c`.
+    pub script: &'a str,
+    /// How long it may take.
+    pub limit: Duration,
+    /// How long it stays after its end.
+    pub stays: Duration,
 }
 
-/// What the API server said, without credentials.
-pub(super) fn words(error: &Error) -> String {
-    match error {
-        Error::Api(status) => redact(&status.message),
-        error => redact(&error.to_string()),
-    }
+/// Makes a Job of a workload's pod template.
+pub(super) async fn make(
+    context: &Context,
+    settings: &DatabaseConfig,
+    place: &Place,
+    task: &Task<'_>,
+) -> Result<Run, Trouble> {
+    let name = format!("kubectl-rollback-{}-{}", context.operation, task.name);
+    let order = job::Order {
+        name: &name,
+        operation: &context.operation,
+        purpose: task.purpose,
+        container: &place.container,
+        image: &place.image,
+        script: task.script,
+        limit: task.limit,
+        stays: task.stays,
+    };
+    let body = job::job(&place.template, settings, &order).ok_or_else(|| Trouble::NoContainer {
+        workload: place.workload.clone(),
+        container: place.container.clone(),
+    })?;
+    let made = create(context, &place.workload.namespace, body).await;
+    made.map_err(|error| Trouble::Create { name, why: words(&error) })
 }
 
 /// Creates a Job; one of that name that this operation has made already is the same.
-pub(super) async fn create(context: &Context, namespace: &str, job: &Value) -> Result<Run, Error> {
+async fn create(context: &Context, namespace: &str, job: Value) -> Result<Run, Error> {
     let api = api(context, namespace);
-    let body: DynamicObject = serde_json::from_value(job.clone()).map_err(Error::SerdeError)?;
+    let body: DynamicObject = serde_json::from_value(job).map_err(Error::SerdeError)?;
     let name = body.name_any();
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let end = Instant::now() + WRITE_PATIENCE;

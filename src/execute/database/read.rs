@@ -11,9 +11,10 @@ use crate::config::DatabaseConfig;
 use crate::context::{Context, exec};
 use crate::database::{self, Question, Reading, Said, Wanted, job};
 use crate::discover::Workload;
+use crate::execute::answers::words;
 use crate::workload::WorkloadRef;
 
-/// How long a Job that only read stays where it could not be deleted, in seconds.
+/// How long a Job that only read stays where it could not be deleted.
 const STAYS: Duration = Duration::from_secs(300);
 
 /// Where a program is run.
@@ -169,38 +170,18 @@ async fn in_job(
     name: &str,
 ) -> Result<(Vec<Said>, String), Trouble> {
     let script = job::questions(questions);
-    let name = format!("kubectl-rollback-{}-{name}", context.operation);
-    let order = job::Order {
-        name: &name,
-        operation: &context.operation,
-        purpose: "read",
-        container: &place.container,
-        image: &place.image,
-        script: &script,
-        limit: settings.read_timeout,
-        stays: STAYS,
-    };
-    let body = job::job(&place.template, settings, &order).ok_or_else(|| Trouble::NoContainer {
-        workload: place.workload.clone(),
-        container: place.container.clone(),
-    })?;
-    let run = jobs::create(context, &place.workload.namespace, &body)
-        .await
-        .map_err(|error| Trouble::Create { name: name.clone(), why: jobs::words(&error) })?;
+    let limit = settings.read_timeout;
+    let task = jobs::Task { name, purpose: "read", script: &script, limit, stays: STAYS };
+    let run = jobs::make(context, settings, place, &task).await?;
     // The Job has the same limit of its own; what it says about that is better than what we would.
-    let end = jobs::wait(
-        context,
-        &run,
-        settings.read_timeout + Duration::from_secs(5),
-        Some(context.interrupt.cancelled()),
-    )
-    .await;
+    let end =
+        jobs::wait(context, &run, limit + Duration::from_secs(5), Some(context.interrupt.cancelled())).await;
     let problem = jobs::problem(end);
     let text = match &problem {
-        None => jobs::text(context, &run).await.map_err(|error| jobs::words(&error)),
+        None => jobs::text(context, &run).await.map_err(|error| words(&error)),
         Some(why) => Err(why.clone()),
     };
     jobs::delete(&run).await;
-    let text = text.map_err(|why| Trouble::Job { name: name.clone(), why })?;
-    Ok((job::answers(&text, questions), format!("Job {name}")))
+    let text = text.map_err(|why| Trouble::Job { name: run.name.clone(), why })?;
+    Ok((job::answers(&text, questions), format!("Job {}", run.name)))
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::error::RoomProblem;
 use super::{ApplyMethod, EventHook, HookProblem, Run, RunKind, Runner, field};
 use crate::event::{EventKind, ObjectReference};
+use crate::execute::answers::{is_transient, words};
 use crate::execute::apply::yaml_safe;
 use crate::helm::hooks::BEFORE_CREATION;
 use crate::wait::redaction::redact;
@@ -29,26 +30,6 @@ pub(super) struct Created {
     uid: String,
     /// What to wait for; `None` for kinds that are done as soon as they are there.
     pub run: Option<Run>,
-}
-
-/// Whether trying again can help.
-fn is_transient(error: &Error) -> bool {
-    match error {
-        Error::Api(status) => {
-            matches!(status.code, 408 | 429)
-                || status.code >= 500
-                // Two writers of one quota: the loser has to ask again.
-                || (status.code == 409 && status.message.contains("resourcequotas"))
-        }
-        _ => true,
-    }
-}
-
-fn words(error: &Error) -> String {
-    match error {
-        Error::Api(status) => redact(&status.message),
-        error => redact(&error.to_string()),
-    }
 }
 
 impl Runner<'_> {
