@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,26 +29,29 @@ impl Drop for Served {
 }
 
 /// Starts a registry over a folder, with more configuration; `None`, which is said, where there is none to start.
+/// It finds a port by itself and says which: one that we had looked for could be somebody else's by then.
 fn serve(folder: &Path, more: &str, tls: &str) -> Option<Served> {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let storage = folder.join("storage").display().to_string();
     let config = format!(
-        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: \"{address}\"{tls}}}\n{more}"
+        "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: \"127.0.0.1:0\"{tls}}}\n{more}"
     );
-    let file = folder.join("config.yml");
+    let (file, said) = (folder.join("config.yml"), folder.join("said"));
     fs::write(&file, config).unwrap();
     let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("serve").arg(&file).stdout(Stdio::null()).stderr(fs::File::create(&said).unwrap());
     let Ok(child) = command.spawn() else {
         let text = b"skipped: docker-registry is not installed (apt-get install docker-registry)\n";
         std::io::stderr().write_all(text).unwrap();
         return None;
     };
-    let served = Served { child, address };
+    let mut served = Served { child, address: String::new() };
     let begin = Instant::now();
-    while TcpStream::connect(&served.address).is_err() {
+    while served.address.is_empty() {
         assert!(begin.elapsed() < Duration::from_secs(20), "the registry does not listen");
         std::thread::sleep(Duration::from_millis(20));
+        let said = fs::read_to_string(&said).unwrap();
+        let listens = said.lines().find_map(|line| line.split_once("listening on ")?.1.split_once('"'));
+        served.address = listens.map_or("", |(address, _)| address.trim_end_matches(", tls")).to_owned();
     }
     Some(served)
 }

@@ -10,11 +10,11 @@ use crate::database::position;
 use crate::discover::apis::Apis;
 use crate::event::{Phase, StageStatus};
 use crate::execute::operation::store::{self, Opened};
-use crate::execute::record;
-use crate::execute::{phase, start_halted, undo};
+use crate::execute::{database, phase, record, start_halted, undo};
 use crate::journal::restore::Restore;
 use crate::journal::{Head, Journal, State, Work};
 use crate::outcome::{ExitCode, Outcome};
+use crate::plan::database::DatabasePlan;
 use crate::plan::rollback::objects::ObjectKey;
 use crate::report::ReleaseResult;
 use crate::words::{age, counted};
@@ -67,32 +67,57 @@ async fn undo_all(own: &Session, arguments: &AbortArgs, opened: Opened) -> Resul
         head.actor,
         counted(opened.journal.writes(), "write")
     ));
-    if let Some(gone_back) = database_gone_back(&opened.journal) {
-        own.context.warn(gone_back);
+    let database = database_begun(own, &opened.journal).await?;
+    if let Some((step, why)) = &database {
+        let (from, to) = (position(&step.downgrade.from), position(&step.downgrade.to));
+        own.context.warn(format!(
+            "{why} to take the database back from {from} to {to}, which abort leaves as it is: the images that are put back may not fit; look with `kubectl rollback db current`, and take it forward with {}",
+            step.image
+        ));
     }
     let word = head.release.as_deref().unwrap_or("yes");
     own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
+    if let Some((step, _)) = &database {
+        own.unless_interrupted(database_let_alone(own, step)).await?;
+    }
     let (operation, journal) = operation::take_up(own, opened, State::Aborting, &takeable).await?;
     let answer = Box::pin(put_back(own, &journal, &restore)).await;
     operation::conclude(own, operation, answer, State::Aborted).await
 }
 
-/// What is said where the operation has taken a database back: that is not undone, since migrations that drop something do
-/// not bring it back on the way forward.
-fn database_gone_back(journal: &Journal) -> Option<String> {
+/// The database that the operation has begun to take back, with who says so. That is not undone: migrations that drop
+/// something do not bring it back on the way forward.
+async fn database_begun<'a>(
+    own: &Session,
+    journal: &'a Journal,
+) -> Result<Option<(&'a DatabasePlan, String)>, Failure> {
     let step = match &journal.head.work {
-        Work::Emergency(work) => work.plan.database.as_ref()?,
-        Work::Rollback(work) => work.plan.database.as_ref()?,
+        Work::Emergency(work) => work.plan.database.as_deref(),
+        Work::Rollback(work) => work.plan.database.as_deref(),
     };
-    let was_begun = journal
-        .may_have_sent(&["POST"], &format!("/apis/batch/v1/namespaces/{}/jobs", step.workload.namespace));
-    was_begun.then(|| {
-        format!(
-            "the operation has begun to take the database back from {} to {}, which abort leaves as it is: the images that are put back may not fit; look with `kubectl rollback db current`, and take it forward with {}",
-            position(&step.downgrade.from),
-            position(&step.downgrade.to),
-            step.image
-        )
+    let jobs = step.map(|step| format!("/apis/batch/v1/namespaces/{}/jobs", step.workload.namespace));
+    let (Some(step), Some(true)) = (step, jobs.map(|jobs| journal.may_have_sent(&["POST"], &jobs))) else {
+        return Ok(None);
+    };
+    let begun = own.unless_interrupted(async { Ok(database::has_begun(&own.context, step).await) }).await?;
+    Ok(match begun {
+        Ok(true) => Some((step, "the operation has begun".to_owned())),
+        // Its Jobs stay for a day; the journal for longer.
+        Ok(false) if journal.milestones().contains(database::MILESTONE) => {
+            Some((step, "the operation was able".to_owned()))
+        }
+        Ok(false) => None,
+        Err(why) => Some((step, format!("the operation may have begun (its Jobs cannot be seen: {why})"))),
+    })
+}
+
+/// A Job that still runs is not interrupted, and nothing that uses the database is started beside it.
+async fn database_let_alone(own: &Session, step: &DatabasePlan) -> Result<(), Failure> {
+    database::let_end(&own.context, step).await.map_err(|why| {
+        Failure::from(anyhow!(
+            "what uses the database cannot be started while it may still be taken back: {why}; nothing was changed"
+        ))
+        .hinted(format!("kubectl rollback abort {} -n {}   # when it has ended", own.context.operation, own.context.namespace))
     })
 }
 

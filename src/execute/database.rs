@@ -18,7 +18,7 @@ use crate::database::{self, ReadError, Reading, Wanted, job, position};
 use crate::discover::Workload;
 use crate::event::{EventKind, Phase, StageStatus};
 use crate::plan::database::{DatabasePlan, Standing};
-use crate::wait::completion::Run;
+use crate::wait::completion::{Run, RunEnd};
 use crate::wait::redaction::redact;
 use crate::words::{counted, last_words};
 use crate::workload::WorkloadRef;
@@ -130,6 +130,26 @@ pub async fn downgrade(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
         (done, status, message)
     })
     .await
+}
+
+/// Whether a Job of this operation has begun to take the database back, whatever became of it; an error is a sentence.
+pub async fn has_begun(context: &Context, plan: &DatabasePlan) -> Result<bool, String> {
+    let jobs = jobs::existing(context, &plan.workload.namespace, "downgrade").await;
+    jobs.map(|jobs| !jobs.is_empty()).map_err(|error| words(&error))
+}
+
+/// Waits until no Job of this operation takes the database back any more: what uses it must not be started meanwhile. An
+/// error says which Job has not ended.
+pub async fn let_end(context: &Context, plan: &DatabasePlan) -> Result<(), String> {
+    let jobs = jobs::existing(context, &plan.workload.namespace, "downgrade").await;
+    for run in jobs.map_err(|error| words(&error))? {
+        let end = jobs::wait(context, &run, plan.timeout() + GRACE, None).await;
+        if !matches!(end, RunEnd::Succeeded | RunEnd::Failed(_) | RunEnd::Deleted) {
+            let why = jobs::problem(end).unwrap_or_default();
+            return Err(format!("the Job {} {why}", run.name));
+        }
+    }
+    Ok(())
 }
 
 async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -244,13 +245,9 @@ fn a_migration_that_fails_half_way_starts_what_fits() {
     assert_eq!(failed.json()["database"]["done"]["standing"], "halfWay", "{failed}");
 }
 
-/// Killed while the Job of the downgrade runs: its end is waited for, and it is not run twice.
-#[test]
-fn a_process_that_goes_on_waits_for_the_downgrade_that_runs() {
-    let Some(test) = begin() else { return };
-    let cluster = &test.cluster;
-    let platform = SqlPlatform::install(&test);
-    platform.upgrade("v2");
+/// Kills an emergency to `v1` while the Job of its downgrade runs; answers the operation.
+#[track_caller]
+fn killed_while_it_takes_the_database_back(test: &Test) -> String {
     let file = config(DATABASE);
     let path = file.path().display().to_string();
     let arguments: Vec<&str> = ["emergency", "--tag", "v1", "--config", &path, "-o", "json"]
@@ -259,22 +256,55 @@ fn a_process_that_goes_on_waits_for_the_downgrade_that_runs() {
         .copied()
         .collect();
     let running = test.start(&arguments);
-    let downgrades = || -> Vec<Value> {
-        let is_one = |job: &Value| job["metadata"]["labels"]["rollback.kubectl.dev/database"] == "downgrade";
-        cluster.list("jobs").into_iter().filter(is_one).collect()
-    };
-    let job = wait_for("the Job of the downgrade", Duration::from_secs(60), || downgrades().pop());
+    let job =
+        wait_for("the Job of the downgrade", Duration::from_secs(60), || downgrades(&test.cluster).pop());
     running.signal("KILL");
-    let operation = job["metadata"]["labels"]["rollback.kubectl.dev/operation"].as_str().unwrap();
-    assert_eq!(cluster.workload("deploy/todo-backend").replicas, Some(0));
-    let resumed = run(&test, &["resume", operation, "--yes", "--take-over"]).expect(0);
+    assert_eq!(test.cluster.workload("deploy/todo-backend").replicas, Some(0));
+    job["metadata"]["labels"]["rollback.kubectl.dev/operation"].as_str().unwrap().to_owned()
+}
+
+fn downgrades(cluster: &Cluster) -> Vec<Value> {
+    let is_one = |job: &Value| job["metadata"]["labels"]["rollback.kubectl.dev/database"] == "downgrade";
+    cluster.list("jobs").into_iter().filter(is_one).collect()
+}
+
+/// Killed while the Job of the downgrade runs: its end is waited for, and it is not run twice.
+#[test]
+fn a_process_that_goes_on_waits_for_the_downgrade_that_runs() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.upgrade("v2");
+    let operation = killed_while_it_takes_the_database_back(&test);
+    let resumed = run(&test, &["resume", &operation, "--yes", "--take-over"]).expect(0);
     assert_eq!(
         (images(cluster), platform.revision()),
         (of_tag("v1"), REVISION_OF_V1.to_owned()),
         "{resumed}"
     );
     assert_started(cluster, &resumed);
-    assert_eq!(downgrades().len(), 1, "{resumed}");
+    assert_eq!(downgrades(cluster).len(), 1, "{resumed}");
+    assert_helm_goes_on(&platform);
+}
+
+/// The same, undone instead: nothing is started beside the Job, and where it leaves the database is said.
+#[test]
+fn undoing_waits_for_the_downgrade_that_runs_and_leaves_it() {
+    let Some(test) = begin() else { return };
+    let cluster = &test.cluster;
+    let platform = SqlPlatform::install(&test);
+    platform.upgrade("v2");
+    let operation = killed_while_it_takes_the_database_back(&test);
+    let undone = run(&test, &["abort", &operation, "--yes", "--take-over"]).expect(0);
+    assert!(undone.stderr.contains("the operation has begun to take the database back"), "{undone}");
+    let job = downgrades(cluster).pop().unwrap();
+    let ended = job["status"]["completionTime"].as_str().map(|time| time.parse::<Timestamp>().unwrap());
+    let started = cluster.workload("deploy/todo-backend").object["metadata"]["managedFields"].clone();
+    let started = started.as_array().unwrap().iter().filter(|entry| entry["subresource"].is_null());
+    let started = started.filter_map(|entry| entry["time"].as_str()?.parse::<Timestamp>().ok()).max();
+    assert!(ended.is_some() && ended <= started, "{ended:?} {started:?}\n{undone}");
+    assert_eq!((images(cluster), platform.revision()), (of_tag("v2"), REVISION_OF_V1.to_owned()), "{undone}");
+    assert_started(cluster, &undone);
     assert_helm_goes_on(&platform);
 }
 

@@ -224,9 +224,9 @@ fn a_failing_init_container_is_told_with_its_own_words() {
 fn a_probe_that_never_passes_is_a_timeout_that_names_the_probe() {
     let Some(test) = begin() else { return };
     create_pair(&test, |_| {});
-    // Long enough for the warning that comes before the time is up.
+    // Long enough for the warning that comes before the time is up, and for a kubelet with much to do to have asked.
     let case =
-        Case { tag: "unready", code: "ReadinessStuck", exit: 5, timeout: "14s", is_visible: &runs_unready };
+        Case { tag: "unready", code: "ReadinessStuck", exit: 5, timeout: "30s", is_visible: &runs_unready };
     let (told, run) = diagnose(&test, &case);
     assert_says(&told["message"], &["HTTP GET :8000/health", "statuscode: 503"], &run);
     assert_eq!(run.events().last().unwrap()["outcome"], "TimedOut", "{run}");

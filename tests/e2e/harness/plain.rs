@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::Cluster;
 
-/// A Deployment of one container; `app.kubernetes.io/name` is its name and `team` is `shop`.
+/// A Deployment of one container; `app.kubernetes.io/name` is its name and `team` is `shop`. Its probe waits long enough that
+/// what it says is the container's answer, and not that the machine was busy.
 pub fn deployment(name: &str, replicas: i64, image: &str) -> Value {
     let labels = json!({"app.kubernetes.io/name": name, "team": "shop"});
     json!({
@@ -19,7 +20,7 @@ pub fn deployment(name: &str, replicas: i64, image: &str) -> Value {
                     "terminationGracePeriodSeconds": 2,
                     "containers": [{
                         "name": name, "image": image,
-                        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1},
+                        "readinessProbe": {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1, "timeoutSeconds": 10},
                     }],
                 },
             },
