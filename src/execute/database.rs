@@ -142,14 +142,21 @@ pub async fn has_begun(context: &Context, plan: &DatabasePlan) -> Result<bool, S
 /// error says which Job has not ended.
 pub async fn let_end(context: &Context, plan: &DatabasePlan) -> Result<(), String> {
     let jobs = jobs::existing(context, &plan.workload.namespace, "downgrade").await;
-    for run in jobs.map_err(|error| words(&error))? {
-        let end = jobs::wait(context, &run, plan.timeout() + GRACE, None).await;
-        if !matches!(end, RunEnd::Succeeded | RunEnd::Failed(_) | RunEnd::Deleted) {
-            let why = jobs::problem(end).unwrap_or_default();
-            return Err(format!("the Job {} {why}", run.name));
-        }
+    let jobs = jobs.map_err(|error| words(&error))?;
+    if jobs.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    phase(context, Phase::Database, "until no Job takes the database back any more", async {
+        for run in &jobs {
+            let end = jobs::wait(context, run, plan.timeout() + GRACE, None).await;
+            if !matches!(end, RunEnd::Succeeded | RunEnd::Failed(_) | RunEnd::Deleted) {
+                let why = format!("the Job {} {}", run.name, jobs::problem(end).unwrap_or_default());
+                return (Err(why.clone()), StageStatus::Failed, why);
+            }
+        }
+        (Ok(()), StageStatus::Done, "none does".to_owned())
+    })
+    .await
 }
 
 async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {

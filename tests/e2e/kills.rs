@@ -2,15 +2,10 @@
 //! of an undisturbed run.
 
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Helm, Recorder, Release, Run, Test, Verdict, all_tags, broken_tags, content, is_long_run, is_write,
-    merge, say,
-};
+use crate::harness::{Helm, Killer, Release, Test, all_tags, broken_tags, content, is_long_run, merge, say};
 
 /// Kinds of which every object is compared.
 const KINDS: [&str; 8] = [
@@ -23,78 +18,6 @@ const KINDS: [&str; 8] = [
     "serviceaccounts",
     "horizontalpodautoscalers",
 ];
-
-/// Between the program and the API server: counts writes, and kills the program at one of them.
-struct Killer {
-    state: Arc<Mutex<State>>,
-    recorder: Recorder,
-}
-
-#[derive(Default)]
-struct State {
-    writes: usize,
-    victim: Option<u32>,
-    /// At which write, and whether after it has arrived.
-    at: Option<(usize, bool)>,
-    /// The write at which it was killed.
-    killed: Option<String>,
-}
-
-impl Killer {
-    fn new(test: &Test) -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = state.clone();
-        let recorder = Recorder::with(&test.cluster, move |method, target| {
-            if !is_write(method, target) {
-                return Verdict::Pass;
-            }
-            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            if state.killed.is_some() {
-                return Verdict::Lose;
-            }
-            state.writes += 1;
-            let Some((at, after)) = state.at else { return Verdict::Pass };
-            if state.writes != at {
-                return Verdict::Pass;
-            }
-            state.killed = Some(format!("{method} {target}"));
-            let victim = state.victim.expect("the program runs").to_string();
-            let killed = Command::new("kill").args(["-KILL", &victim]).status().unwrap();
-            assert!(killed.success());
-            if after { Verdict::LoseAnswer } else { Verdict::Lose }
-        });
-        Self { state, recorder }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs the program through here to its end, and counts its writes.
-    fn count(&self, test: &Test, arguments: &[&str]) -> (Run, usize) {
-        *self.state() = State::default();
-        let run = test.run(&self.through(arguments));
-        (run, self.state().writes)
-    }
-
-    /// Runs the program and kills it; answers at which write, or nothing where it came to its end before.
-    fn kill(&self, test: &Test, arguments: &[&str], at: (usize, bool)) -> Option<String> {
-        let mut state = self.state();
-        *state = State { at: Some(at), ..State::default() };
-        let running = test.start(&self.through(arguments));
-        state.victim = Some(running.id());
-        drop(state);
-        let run = running.finish();
-        let killed = self.state().killed.take();
-        assert_eq!(run.code, if killed.is_some() { None } else { Some(0) }, "{run}");
-        killed
-    }
-
-    fn through<'a>(&self, arguments: &[&'a str]) -> Vec<&'a str> {
-        let url: &'static str = Box::leak(self.recorder.url().into_boxed_str());
-        arguments.iter().copied().chain(["--server", url]).collect()
-    }
-}
 
 /// Everything of a namespace that a rollback may change, by kind and name, without what differs between two that are alike.
 fn everything(test: &Test) -> BTreeMap<String, Value> {
@@ -167,7 +90,7 @@ fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: u
 
         // It came to its end: there is no further write.
         let Some(killed) = killer.kill(&test, arguments, at) else { break };
-        let when = format!("killed {} write {} ({killed})", if at.1 { "after" } else { "before" }, at.0);
+        let when = format!("killed {killed}");
         let abort = test.run(&["abort", "--yes", "--take-over", "-o", "json"]);
         // Where it was killed before the journal was there, or after its end, there is nothing to undo.
         let had_journal = abort.code != Some(2);
@@ -193,7 +116,7 @@ fn matrix(helm: Helm, procedure: &str, arguments: &[&str], first: usize, step: u
         // A lock without a journal expires after a while; who does not want to wait says so.
         let again = if had_journal { arguments.to_vec() } else { [arguments, &["--take-over"]].concat() };
         let Some(killed) = killer.kill(&test, &again, at) else { continue };
-        let when = format!("killed {} write {} ({killed})", if at.1 { "after" } else { "before" }, at.0);
+        let when = format!("killed {killed}");
         let resume = test.run(&["resume", "--yes", "--take-over", "-o", "json"]);
         let resume = if resume.code == Some(2) {
             assert!(resume.stdout.contains("no unfinished operation"), "{when}\n{resume}");

@@ -27,12 +27,20 @@ fn config(text: &str) -> NamedTempFile {
     file
 }
 
+/// Arguments with the configuration of the database, and for JSON; the configuration lives as long as the file.
+pub fn with_configuration(arguments: &[&str]) -> (NamedTempFile, Vec<String>) {
+    let file = config(DATABASE);
+    let path = file.path().display().to_string();
+    let all = arguments.iter().copied().chain(["--config", &path, "-o", "json"]);
+    let all = all.map(str::to_owned).collect();
+    (file, all)
+}
+
 /// A run with the configuration of the database; what it says must not hold the password.
 #[track_caller]
 fn run(test: &Test, arguments: &[&str]) -> Run {
-    let file = config(DATABASE);
-    let path = file.path().display().to_string();
-    let all: Vec<&str> = arguments.iter().copied().chain(["--config", &path, "-o", "json"]).collect();
+    let (_file, all) = with_configuration(arguments);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let run = test.run(&all);
     assert!(!run.stdout.contains("correct-horse") && !run.stderr.contains("correct-horse"), "{run}");
     run
@@ -44,18 +52,18 @@ fn emergency(test: &Test, flags: &[&str]) -> Run {
     run(test, &arguments)
 }
 
-fn images(cluster: &Cluster) -> [String; 2] {
+pub fn images(cluster: &Cluster) -> [String; 2] {
     ["deploy/todo-backend", "deploy/reminder-consumer"].map(|workload| cluster.image(workload))
 }
 
-fn of_tag(tag: &str) -> [String; 2] {
+pub fn of_tag(tag: &str) -> [String; 2] {
     let image = format!("ghcr.io/acme/backend-sql:{tag}");
     [image.clone(), image]
 }
 
 /// Nothing is stopped, and nothing of ours is noted on a workload.
 #[track_caller]
-fn assert_started(cluster: &Cluster, said: &Run) {
+pub fn assert_started(cluster: &Cluster, said: &Run) {
     for name in ["deploy/todo-backend", "deploy/reminder-consumer"] {
         let workload = cluster.workload(name);
         assert_eq!(workload.replicas, Some(1), "{name}\n{said}");
@@ -66,7 +74,7 @@ fn assert_started(cluster: &Cluster, said: &Run) {
 
 /// The next deploy finds everything as it wants it.
 #[track_caller]
-fn assert_helm_goes_on(platform: &SqlPlatform<'_>) {
+pub fn assert_helm_goes_on(platform: &SqlPlatform<'_>) {
     platform.release.upgrade_and_wait(&values("v2"));
     assert_eq!(platform.revision(), REVISION_OF_V2);
 }
@@ -248,14 +256,9 @@ fn a_migration_that_fails_half_way_starts_what_fits() {
 /// Kills an emergency to `v1` while the Job of its downgrade runs; answers the operation.
 #[track_caller]
 fn killed_while_it_takes_the_database_back(test: &Test) -> String {
-    let file = config(DATABASE);
-    let path = file.path().display().to_string();
-    let arguments: Vec<&str> = ["emergency", "--tag", "v1", "--config", &path, "-o", "json"]
-        .iter()
-        .chain(&WITH_DATABASE)
-        .copied()
-        .collect();
-    let running = test.start(&arguments);
+    let arguments: Vec<&str> = ["emergency", "--tag", "v1"].iter().chain(&WITH_DATABASE).copied().collect();
+    let (_file, arguments) = with_configuration(&arguments);
+    let running = test.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let job =
         wait_for("the Job of the downgrade", Duration::from_secs(60), || downgrades(&test.cluster).pop());
     running.signal("KILL");
@@ -263,7 +266,7 @@ fn killed_while_it_takes_the_database_back(test: &Test) -> String {
     job["metadata"]["labels"]["rollback.kubectl.dev/operation"].as_str().unwrap().to_owned()
 }
 
-fn downgrades(cluster: &Cluster) -> Vec<Value> {
+pub fn downgrades(cluster: &Cluster) -> Vec<Value> {
     let is_one = |job: &Value| job["metadata"]["labels"]["rollback.kubectl.dev/database"] == "downgrade";
     cluster.list("jobs").into_iter().filter(is_one).collect()
 }
@@ -299,9 +302,8 @@ fn undoing_waits_for_the_downgrade_that_runs_and_leaves_it() {
     assert!(undone.stderr.contains("the operation has begun to take the database back"), "{undone}");
     let job = downgrades(cluster).pop().unwrap();
     let ended = job["status"]["completionTime"].as_str().map(|time| time.parse::<Timestamp>().unwrap());
-    let started = cluster.workload("deploy/todo-backend").object["metadata"]["managedFields"].clone();
-    let started = started.as_array().unwrap().iter().filter(|entry| entry["subresource"].is_null());
-    let started = started.filter_map(|entry| entry["time"].as_str()?.parse::<Timestamp>().ok()).max();
+    let document = undone.json();
+    let started = document["timings"]["firstWriteAt"].as_str().map(|time| time.parse::<Timestamp>().unwrap());
     assert!(ended.is_some() && ended <= started, "{ended:?} {started:?}\n{undone}");
     assert_eq!((images(cluster), platform.revision()), (of_tag("v2"), REVISION_OF_V1.to_owned()), "{undone}");
     assert_started(cluster, &undone);

@@ -12,6 +12,7 @@ mod harness;
 mod documents;
 
 mod database;
+mod database_kills;
 mod diagnosis;
 mod interruption;
 mod restoration;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod helm;
+mod killer;
 mod objects;
 mod plain;
 mod platform;
@@ -22,6 +23,7 @@ use serde_json::json;
 
 pub use cluster::{Cluster, text};
 pub use helm::Helm;
+pub use killer::Killer;
 pub use objects::{content, owned, owners};
 pub use plain::{deployment, stateful_set};
 pub use platform::{INFRASTRUCTURE, Release, SERVICES, all_tags, broken_tags, chart, merge, random_tag};
