@@ -17,13 +17,17 @@ use super::{
 };
 use crate::context::Context;
 use crate::discover::Workload;
-use crate::event::Verification;
+use crate::event::{FindingStatus, Verification};
 use crate::wait::readiness;
 use crate::words::counted;
 use crate::workload::WorkloadKind;
 
 /// How often it is looked whether endpoints have come: they follow the pods within a second or two.
 const ENDPOINT_TRIES: u16 = 10;
+/// The same where the pods behind a Service are ready: after an outage of the API server the controller that writes its
+/// endpoints comes back as late as half a minute after the others, because each watches for itself and waits longer after
+/// each failure.
+const LATE_ENDPOINT_TRIES: u16 = 40;
 /// Objects that are asked for at once.
 const PAGE: u32 = 500;
 
@@ -140,10 +144,11 @@ async fn endpoints(context: &Context, request: &Request<'_>, services: &[Service
             Some(Ok(ready)) => {
                 let answers: Vec<Answer> =
                     services.iter().map(|service| endpoints_of(request, service, &ready)).collect();
-                let is_final = answers.iter().all(Answer::is_good) || tries >= ENDPOINT_TRIES;
-                let waits_in_vain =
-                    !answers.iter().any(|answer| answer.status == crate::event::FindingStatus::Fail);
-                if is_final || waits_in_vain || unless_ended(context, sleep(DEFAULT_PAUSE)).await.is_none() {
+                let failed = services.iter().zip(&answers);
+                let failed = failed.filter(|(_, answer)| answer.status == FindingStatus::Fail);
+                // With nobody failed there is nothing to wait for.
+                let most = failed.map(|(service, _)| tries_for(request, service)).max().unwrap_or_default();
+                if tries >= most || unless_ended(context, sleep(DEFAULT_PAUSE)).await.is_none() {
                     break answers;
                 }
             }
@@ -172,11 +177,7 @@ fn endpoints_of(request: &Request<'_>, service: &ServiceView, ready: &BTreeMap<S
     if selected.is_empty() {
         return Answer::warn(format!("{none}; it selects no workload of the release"));
     }
-    let wants_pods = |workload: &&&Workload| {
-        workload.reference.kind != WorkloadKind::CronJob
-            && readiness::of(workload.reference.kind.as_str(), &workload.object).desired > 0
-    };
-    let wanting: Vec<&&Workload> = selected.iter().filter(wants_pods).collect();
+    let wanting: Vec<&Workload> = selected.into_iter().filter(|workload| wants_pods(workload)).collect();
     if wanting.is_empty() {
         return Answer::pass("nobody is wanted behind it");
     }
@@ -185,6 +186,25 @@ fn endpoints_of(request: &Request<'_>, service: &ServiceView, ready: &BTreeMap<S
         Answer::fail(none).hinted(hint)
     } else {
         Answer::warn(format!("{none}; the rollback did not touch what it selects")).hinted(hint)
+    }
+}
+
+fn wants_pods(workload: &Workload) -> bool {
+    workload.reference.kind != WorkloadKind::CronJob
+        && readiness::of(workload.reference.kind.as_str(), &workload.object).desired > 0
+}
+
+/// How often it is looked whether a Service has got endpoints.
+fn tries_for(request: &Request<'_>, service: &ServiceView) -> u16 {
+    let is_ready = |workload: &&Workload| {
+        service.selects(workload)
+            && wants_pods(workload)
+            && readiness::of(workload.reference.kind.as_str(), &workload.object).done
+    };
+    if request.workloads.iter().any(|workload| is_ready(&workload)) {
+        LATE_ENDPOINT_TRIES
+    } else {
+        ENDPOINT_TRIES
     }
 }
 

@@ -15,6 +15,7 @@ struct Kept {
 
 const EMERGENCY: &str = include_str!("../cases/journals/emergency.json");
 const FAILED: &str = include_str!("../cases/journals/failed-rollback.json");
+const HALF_WAY: &str = include_str!("../cases/journals/database-half-way.json");
 
 fn page(kept: Kept) -> String {
     html(&assemble(&Journal { head: kept.head, entries: kept.entries }, kept.state))
@@ -130,6 +131,7 @@ pub fn pages() -> Vec<(&'static str, String)> {
     vec![
         ("succeeded", page(read(EMERGENCY))),
         ("failed", page(read(FAILED))),
+        ("database-half-way", page(read(HALF_WAY))),
         ("not-ended", page(cut)),
         ("long-names", page(long_names())),
         ("many", page(many())),

@@ -12,6 +12,8 @@ use crate::journal::{Entry, Head, Journal, State};
 
 pub const EMERGENCY: &str = include_str!("../../../tests/cases/journals/emergency.json");
 pub const FAILED: &str = include_str!("../../../tests/cases/journals/failed-rollback.json");
+/// Of the cluster with real containers: an emergency whose database went back in part.
+const HALF_WAY: &str = include_str!("../../../tests/cases/journals/database-half-way.json");
 
 #[derive(Deserialize)]
 struct Kept {
@@ -36,7 +38,8 @@ fn at(text: &str) -> Timestamp {
 
 #[test]
 fn a_report_in_every_format() {
-    for (name, text) in [("emergency", EMERGENCY), ("failed-rollback", FAILED)] {
+    let journals = [("emergency", EMERGENCY), ("failed-rollback", FAILED), ("database-half-way", HALF_WAY)];
+    for (name, text) in journals {
         let report = report(text);
         insta::assert_snapshot!(format!("{name}-md"), markdown(&report));
         insta::assert_snapshot!(format!("{name}-html"), html(&report).replace('>', ">\n"));
