@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::told::{Told, read};
 use super::{
-    ChangeTold, DiagnosisTold, Direction, Durations, PhaseTold, RECOVERY_FROM_DEPLOY, RECOVERY_FROM_START,
-    Replicas, Report, RunTold, Times, Verified, WorkloadTold,
+    ChangeTold, DiagnosisTold, Direction, Durations, JobTold, PhaseTold, RECOVERY_FROM_DEPLOY,
+    RECOVERY_FROM_START, Replicas, Report, RunTold, Times, Verified, WorkloadTold,
 };
-use crate::event::{ObjectReference, StageStatus};
+use crate::event::{ObjectReference, Phase, StageStatus};
 use crate::journal::{Entry, Head, Journal, State, Work};
 use crate::report::{ContainerResult, ReplicasResult};
 
@@ -57,6 +57,7 @@ pub fn assemble(journal: &Journal, state: State) -> Report {
         runs: Vec::new(),
         phases: Vec::new(),
         workloads: workloads(head, result),
+        jobs: Vec::new(),
         changes: Vec::new(),
         diagnoses: Vec::new(),
         preflight: match &head.work {
@@ -76,6 +77,13 @@ pub fn assemble(journal: &Journal, state: State) -> Report {
     };
     for entry in &journal.entries {
         take(&mut report, entry);
+    }
+    // Where nobody waited, nobody saw that they were not ready.
+    if !report.phases.iter().any(|phase| phase.name == Phase::Wait.as_str()) {
+        report
+            .workloads
+            .iter_mut()
+            .for_each(|workload| workload.ready = workload.ready.filter(|ready| *ready));
     }
     // What was undone or left did not bring the service back.
     if matches!(state, State::Aborting | State::Aborted) {
@@ -117,6 +125,7 @@ struct InResult {
     strategy: String,
     replicas: Option<ReplicasResult>,
     ready: Option<bool>,
+    written: Option<bool>,
     #[serde(default)]
     containers: Vec<ContainerResult>,
 }
@@ -134,6 +143,7 @@ fn workloads(head: &Head, result: &Value) -> Vec<WorkloadTold> {
                 replicas: told.replicas,
                 ready: told.ready,
                 containers: told.containers,
+                written: told.written,
                 timeline: Vec::new(),
             })
             .collect();
@@ -178,6 +188,7 @@ fn unknown(kind: &str, name: &str) -> WorkloadTold {
         replicas: None,
         ready: None,
         containers: Vec::new(),
+        written: None,
         timeline: Vec::new(),
     }
 }
@@ -238,7 +249,7 @@ fn take_event(report: &mut Report, at: Timestamp, told: Told) {
             report.changes.push(ChangeTold { at, verb, object, fields, before, after });
         }
         Told::Progress { object, ready, desired, state } => {
-            let timeline = &mut workload(report, &object).timeline;
+            let timeline = timeline(report, &object);
             let last = timeline.last();
             if last.is_none_or(|last| (last.ready, last.desired, &last.state) != (ready, desired, &state)) {
                 timeline.push(Replicas { at, ready, desired, state });
@@ -276,16 +287,24 @@ fn take_event(report: &mut Report, at: Timestamp, told: Told) {
     }
 }
 
-fn workload<'report>(report: &'report mut Report, object: &ObjectReference) -> &'report mut WorkloadTold {
-    let index = report
-        .workloads
-        .iter()
-        .position(|workload| workload.kind == object.kind && workload.name == object.name)
-        .unwrap_or_else(|| {
-            report.workloads.push(unknown(&object.kind, &object.name));
-            report.workloads.len() - 1
-        });
-    &mut report.workloads[index]
+/// Where the progress of an object is kept.
+fn timeline<'report>(report: &'report mut Report, object: &ObjectReference) -> &'report mut Vec<Replicas> {
+    if matches!(object.kind.as_str(), "Job" | "Pod") {
+        let found = report.jobs.iter().position(|job| job.kind == object.kind && job.name == object.name);
+        let index = found.unwrap_or(report.jobs.len());
+        if found.is_none() {
+            let (kind, name) = (object.kind.clone(), object.name.clone());
+            report.jobs.push(JobTold { kind, name, timeline: Vec::new() });
+        }
+        return &mut report.jobs[index].timeline;
+    }
+    let is_meant = |workload: &WorkloadTold| workload.kind == object.kind && workload.name == object.name;
+    let found = report.workloads.iter().position(is_meant);
+    let index = found.unwrap_or(report.workloads.len());
+    if found.is_none() {
+        report.workloads.push(unknown(&object.kind, &object.name));
+    }
+    &mut report.workloads[index].timeline
 }
 
 fn durations(report: &Report) -> Durations {

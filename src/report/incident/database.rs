@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// Lines of a failed program's output that a report shows.
+const LAST_LINES: usize = 20;
+
 /// The sentences of a result's `database`.
 pub fn sentences(database: &Value) -> Vec<String> {
     let text = |pointer: &str| database.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -41,6 +44,17 @@ pub fn sentences(database: &Value) -> Vec<String> {
     let problem = text("/done/problem");
     told.extend((!problem.is_empty()).then(|| format!("Why: {problem}")));
     told
+}
+
+/// The last lines of what the program said, where it failed.
+pub fn last_lines(database: &Value) -> Vec<String> {
+    let done = &database["done"];
+    if done["problem"].is_null() {
+        return Vec::new();
+    }
+    let output = done["output"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let output: Vec<String> = output.map(str::to_owned).collect();
+    output[output.len().saturating_sub(LAST_LINES)..].to_vec()
 }
 
 #[cfg(test)]

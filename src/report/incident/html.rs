@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html as template};
 
-use super::database::sentences;
+use super::database::{last_lines, sentences};
 use super::markdown::answer;
 use super::picture::picture;
 use super::{Report, WorkloadTold, change_words, duration, moment};
@@ -104,7 +104,10 @@ fn workload_row(workload: &WorkloadTold) -> Markup {
             td { code { (workload.kind) "/" (workload.name) } }
             td {
                 @for container in &workload.containers {
-                    div { code.from { (container.from) } " → " code { (image_target(&container.from, &container.to)) } }
+                    div {
+                        code.from { (container.from) } " → " code { (image_target(&container.from, &container.to)) }
+                        @if workload.written == Some(false) { " (not written)" }
+                    }
                 }
             }
             td data-name="replicas" {
@@ -204,6 +207,8 @@ fn checks(report: &Report) -> Markup {
             section {
                 h2 { "Database" }
                 ul { @for sentence in sentences(database) { li { (sentence) } } }
+                @let said = last_lines(database);
+                @if !said.is_empty() { p { "The program's last words:" } pre { (said.join("\n")) } }
             }
         }
     }

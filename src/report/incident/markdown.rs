@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::database::sentences;
+use super::database::{last_lines, sentences};
 use super::{Report, change_words, duration, moment};
 use crate::event::{Finding, FindingStatus, StageStatus};
 use crate::words::counted;
@@ -144,7 +144,10 @@ fn workloads(text: &mut String, report: &Report) {
         let images: Vec<String> = workload
             .containers
             .iter()
-            .map(|container| format!("{} → {}", code(&container.from), code(&container.to)))
+            .map(|container| {
+                let written = if workload.written == Some(false) { " (not written)" } else { "" };
+                format!("{} → {}{written}", code(&container.from), code(&container.to))
+            })
             .collect();
         let replicas = workload.replicas.map_or_else(String::new, |replicas| {
             if replicas.before == replicas.after {
@@ -223,6 +226,10 @@ fn checks(text: &mut String, report: &Report) {
         for sentence in sentences(database) {
             let _ = writeln!(text, "- {}", plain(&sentence));
         }
+        let said = last_lines(database);
+        if !said.is_empty() {
+            let _ = writeln!(text, "\nThe program's last words:\n\n{}", fenced("", &said));
+        }
     }
 }
 
@@ -259,21 +266,22 @@ fn changes(text: &mut String, report: &Report) {
 }
 
 fn replicas(text: &mut String, report: &Report) {
-    let has_steps = |report: &Report| report.workloads.iter().any(|workload| !workload.timeline.is_empty());
-    if !has_steps(report) {
+    let workloads = report.workloads.iter().map(|told| (&told.kind, &told.name, &told.timeline));
+    let jobs = report.jobs.iter().map(|told| (&told.kind, &told.name, &told.timeline));
+    let mut steps: Vec<_> = workloads
+        .chain(jobs)
+        .flat_map(|(kind, name, timeline)| {
+            timeline.iter().map(move |step| (step, code(&format!("{kind}/{name}"))))
+        })
+        .collect();
+    if steps.is_empty() {
         return;
     }
     let _ =
         writeln!(text, "\n## Replicas over time\n\n| at | workload | ready | |\n| --- | --- | --- | --- |");
-    let mut steps: Vec<_> = report
-        .workloads
-        .iter()
-        .flat_map(|workload| workload.timeline.iter().map(move |step| (step, workload)))
-        .collect();
     steps.sort_by_key(|(step, _)| step.at);
-    for (step, workload) in steps {
+    for (step, name) in steps {
         let at = step.at.strftime("%H:%M:%S");
-        let name = code(&format!("{}/{}", workload.kind, workload.name));
         let _ =
             writeln!(text, "| {at} | {name} | {}/{} | {} |", step.ready, step.desired, plain(&step.state));
     }

@@ -74,6 +74,8 @@ pub struct Report {
     pub phases: Vec<PhaseTold>,
     /// The workloads.
     pub workloads: Vec<WorkloadTold>,
+    /// Jobs and Pods that ran to an end meanwhile: hooks of the chart, programs of migrations.
+    pub jobs: Vec<JobTold>,
     /// What was written, in order.
     pub changes: Vec<ChangeTold>,
     /// Why workloads were not ready.
@@ -193,11 +195,24 @@ pub struct WorkloadTold {
     pub ready: Option<bool>,
     /// Its images.
     pub containers: Vec<ContainerResult>,
+    /// Whether its images were written; `null` where nobody told.
+    pub written: Option<bool>,
     /// Its replicas over time.
     pub timeline: Vec<Replicas>,
 }
 
-/// The replicas of a workload at a moment.
+/// A Job or Pod that ran to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobTold {
+    /// The kind.
+    pub kind: String,
+    /// The name.
+    pub name: String,
+    /// What it did over time.
+    pub timeline: Vec<Replicas>,
+}
+
+/// The replicas of a workload at a moment; those of a Job are its wanted successes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replicas {
     /// When.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{Report, WorkloadTold, duration};
+use super::{Replicas, Report, duration};
 use crate::event::{Severity, StageStatus};
 
 /// Height of the scale above everything.
@@ -16,7 +16,7 @@ const MARKS: u32 = 26;
 /// Height of a phase's row, its words included.
 const PHASE: u32 = 34;
 /// Height of a workload's row, its words included.
-const WORKLOAD: u32 = 48;
+const LANE: u32 = 48;
 /// Where a row's bar or steps begin below its words.
 const WORDS: u32 = 17;
 
@@ -35,7 +35,7 @@ impl Span {
         let times = &report.times;
         let from = times.started_at;
         let phases = report.phases.iter().flat_map(|phase| [Some(phase.started_at), phase.ended_at]);
-        let steps = report.workloads.iter().flat_map(|workload| &workload.timeline).map(|step| Some(step.at));
+        let steps = lanes(report).flat_map(|lane| lane.timeline).map(|step| Some(step.at));
         let changes = report.changes.iter().map(|change| Some(change.at));
         let told = [times.finished_at, times.restored_at, times.reconciled_at].into_iter();
         let last = told.chain(phases).chain(steps).chain(changes).flatten().max().unwrap_or(from);
@@ -133,17 +133,52 @@ fn legend(marks: &[Mark]) -> Vec<(&'static str, &'static str, &'static str)> {
     .collect()
 }
 
+/// A row of steps.
+struct Lane<'report> {
+    kind: &'report str,
+    name: &'report str,
+    timeline: &'report [Replicas],
+    /// Whether it ended well.
+    is_good: bool,
+    /// How it ended.
+    words: String,
+}
+
+/// Everything that moves over time: workloads, then what ran to an end.
+fn lanes(report: &Report) -> impl Iterator<Item = Lane<'_>> {
+    let workloads = report.workloads.iter().map(|workload| {
+        let last = workload.timeline.last();
+        Lane {
+            kind: &workload.kind,
+            name: &workload.name,
+            timeline: &workload.timeline,
+            is_good: workload.ready.unwrap_or_else(|| last.is_some_and(|last| last.ready >= last.desired)),
+            words: last.map(|last| format!("{}/{} ready", last.ready, last.desired)).unwrap_or_default(),
+        }
+    });
+    let jobs = report.jobs.iter().map(|job| {
+        let last = job.timeline.last();
+        Lane {
+            kind: &job.kind,
+            name: &job.name,
+            timeline: &job.timeline,
+            is_good: last.is_some_and(|last| last.ready >= last.desired),
+            words: last.map(|last| last.state.clone()).unwrap_or_default(),
+        }
+    });
+    workloads.chain(jobs)
+}
+
 /// Draws the timeline of a report.
 pub fn picture(report: &Report) -> Markup {
     let span = Span::of(report);
     let marks = marks(report);
-    let workloads: Vec<&WorkloadTold> =
-        report.workloads.iter().filter(|workload| !workload.timeline.is_empty()).collect();
+    let lanes: Vec<Lane<'_>> = lanes(report).filter(|lane| !lane.timeline.is_empty()).collect();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let phases_from = SCALE + MARKS;
-    let workloads_from = phases_from + PHASE * count(report.phases.len()) + 8;
-    let height = workloads_from + WORKLOAD * count(workloads.len());
-    if report.phases.is_empty() && marks.is_empty() && workloads.is_empty() {
+    let lanes_from = phases_from + PHASE * count(report.phases.len()) + 8;
+    let height = lanes_from + LANE * count(lanes.len());
+    if report.phases.is_empty() && marks.is_empty() && lanes.is_empty() {
         return html! { p { "Nothing has been done yet." } };
     }
     html! {
@@ -157,8 +192,8 @@ pub fn picture(report: &Report) -> Markup {
                 @for (index, phase) in (0_u32..).zip(&report.phases) {
                     (bar(&span, phase, phases_from + PHASE * index))
                 }
-                @for (index, workload) in (0_u32..).zip(&workloads) {
-                    (steps(&span, workload, workloads_from + WORKLOAD * index))
+                @for (index, lane) in (0_u32..).zip(&lanes) {
+                    (steps(&span, lane, lanes_from + LANE * index))
                 }
                 @for mark in &marks {
                     svg.mark.(mark.class) x=(span.place(mark.at)) y=(SCALE + MARKS / 2) overflow="visible" {
@@ -173,7 +208,7 @@ pub fn picture(report: &Report) -> Markup {
                         (words)
                     }
                 }
-                @if !workloads.is_empty() {
+                @if !lanes.is_empty() {
                     span.key { svg.steps width="14" height="14" aria-hidden="true" { rect.area x="0" y="4" width="14" height="10" {} line.edge x1="0" x2="14" y1="4" y2="4" {} } "replicas ready" }
                 }
             }
@@ -260,12 +295,12 @@ fn bar(span: &Span, phase: &super::PhaseTold, top: u32) -> Markup {
     }
 }
 
-fn steps(span: &Span, workload: &WorkloadTold, top: u32) -> Markup {
+fn steps(span: &Span, lane: &Lane<'_>, top: u32) -> Markup {
     const HEIGHT: i32 = 22;
-    let most = workload.timeline.iter().map(|step| step.desired.max(step.ready)).max().unwrap_or(1).max(1);
+    let most = lane.timeline.iter().map(|step| step.desired.max(step.ready)).max().unwrap_or(1).max(1);
     let level = |ready: i32| HEIGHT - 1 - ready.clamp(0, most) * (HEIGHT - 3) / most;
     let mut edge = String::new();
-    for (index, step) in workload.timeline.iter().enumerate() {
+    for (index, step) in lane.timeline.iter().enumerate() {
         let place = span.thousandths(step.at);
         let _ = if index == 0 {
             write!(edge, "M{place},{}", level(step.ready))
@@ -274,17 +309,13 @@ fn steps(span: &Span, workload: &WorkloadTold, top: u32) -> Markup {
         };
     }
     edge.push_str("H1000");
-    let from = workload.timeline.first().map_or(0, |step| span.thousandths(step.at));
+    let from = lane.timeline.first().map_or(0, |step| span.thousandths(step.at));
     let area = format!("{edge}V{HEIGHT}H{from}Z");
-    let last = workload.timeline.last();
-    let is_ready = workload.ready.unwrap_or_else(|| last.is_some_and(|last| last.ready >= last.desired));
     html! {
-        g.workload.(if is_ready { "ready" } else { "waiting" }) {
-            title { (workload.kind) "/" (workload.name) }
-            (label(&workload.name, top + 12))
-            @if let Some(last) = last {
-                text.value x="100%" y=(top + 12) text-anchor="end" { (last.ready) "/" (last.desired) " ready" }
-            }
+        g.workload.(if lane.is_good { "ready" } else { "waiting" }) {
+            title { (lane.kind) "/" (lane.name) }
+            (label(lane.name, top + 12))
+            text.value x="100%" y=(top + 12) text-anchor="end" { (lane.words) }
             svg.steps x="0" y=(top + WORDS) width="100%" height=(HEIGHT) viewBox={ "0 0 1000 " (HEIGHT) } preserveAspectRatio="none" {
                 rect.track x="0" y="0" width="1000" height=(HEIGHT) {}
                 path.area d=(area) {}

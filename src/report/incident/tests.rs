@@ -48,6 +48,25 @@ fn a_report_in_every_format() {
 }
 
 #[test]
+fn a_job_is_no_workload() {
+    let (mut journal, state) = journal(EMERGENCY);
+    let workloads = assemble(&journal, state).workloads;
+    let object = json!({"kind": "Job", "name": "migrate", "namespace": "shop"});
+    let step = |at: &str, ready: u8, words: &str| Entry::Event {
+        event: json!({"ts": at, "type": "Progress", "object": object, "ready": ready, "desired": 1, "state": words}),
+    };
+    journal.entries.push(step("2026-11-25T09:14:06Z", 0, "1 active"));
+    journal.entries.push(step("2026-11-25T09:14:07Z", 1, "succeeded"));
+    let told = assemble(&journal, state);
+    // Who counts workloads that are ready (the checklist, messages) does not count it.
+    assert_eq!(told.workloads, workloads);
+    assert_eq!((told.jobs.len(), told.jobs[0].timeline.len()), (1, 2));
+    for text in [html(&told), markdown(&told)] {
+        assert!(text.contains("migrate") && text.contains("succeeded"), "{text}");
+    }
+}
+
+#[test]
 fn the_recovery_time_begins_at_the_deploy_where_that_is_known() {
     let (mut journal, state) = journal(EMERGENCY);
     let told = assemble(&journal, state);
