@@ -184,8 +184,8 @@ async fn close(
 
 /// Why the release is not what it should be, in a sentence for its record; `None` where it is.
 fn failure_reason(execution: &Execution) -> Option<String> {
-    if let Some(problem) = execution.database.as_ref().and_then(|database| database.problem.as_ref()) {
-        return Some(format!("the database was not taken back: {problem}"));
+    if let Some(fault) = execution.database.as_ref().and_then(execute::DatabaseDone::fault) {
+        return Some(fault);
     }
     if let Some(signal) = execution.interrupted {
         return Some(format!("interrupted by {}", signal.name()));

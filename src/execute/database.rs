@@ -107,6 +107,17 @@ impl DatabaseDone {
         self.job.is_some() || self.at.is_some()
     }
 
+    /// What went wrong, as a sentence; nothing where the target image fits the database.
+    pub fn fault(&self) -> Option<String> {
+        let what = match self.standing {
+            Standing::Down => return None,
+            Standing::HalfWay => "went back in part",
+            Standing::Untouched => "was not taken back",
+            Standing::Unknown => "is in a state that nobody can tell",
+        };
+        Some(format!("the database {what}: {}", self.problem.as_deref().unwrap_or("nobody says why")))
+    }
+
     /// Whether the target image fits the database now.
     pub fn is_down(&self) -> bool {
         self.standing == Standing::Down

@@ -73,7 +73,7 @@ pub enum Fault {
         /// What is not ready.
         what: Vec<String>,
     },
-    /// The database was not taken back.
+    /// The database is not where it should be, in a sentence.
     Database(String),
     /// A signal.
     Interrupted(Signal),
@@ -195,10 +195,9 @@ async fn take_database_back(
     };
     interrupted(context)?;
     let (done, left_stopped) = halt_for_database(context, step, &plan.stopped).await;
-    let fault = match (&done.problem, context.interrupt.signal()) {
-        _ if done.is_down() => None,
-        (_, Some(signal)) if !done.was_begun() => Some(Fault::Interrupted(signal)),
-        (problem, _) => Some(Fault::Database(problem.clone().unwrap_or_default())),
+    let fault = match context.interrupt.signal() {
+        Some(signal) if !done.was_begun() => Some(Fault::Interrupted(signal)),
+        _ => done.fault().map(Fault::Database),
     };
     execution.database = Some(done);
     execution.left_stopped = left_stopped;
@@ -325,7 +324,7 @@ pub fn reason(fault: &Fault) -> String {
         Fault::Hook(error) => error.to_string(),
         Fault::NotReady { end: WaitEnd::TimedOut, what } => format!("not ready in time: {}", what.join(", ")),
         Fault::NotReady { what, .. } => format!("not ready: {}", what.join(", ")),
-        Fault::Database(problem) => format!("the database was not taken back: {problem}"),
+        Fault::Database(sentence) => sentence.clone(),
         Fault::Interrupted(signal) => format!("interrupted by {}", signal.name()),
     }
 }

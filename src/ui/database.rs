@@ -87,19 +87,12 @@ pub fn database_plan(printer: &Printer, step: &DatabasePlan) -> String {
 /// What became of a database, as a line of the summary.
 pub fn database_line(printer: &Printer, step: &DatabasePlan, done: &DatabaseDone) -> String {
     let (from, to) = (position(&step.downgrade.from), position(&step.downgrade.to));
-    let mut text = match (&done.problem, done.standing) {
-        (None, _) | (_, Standing::Down) => {
+    let mut text = match done.fault() {
+        None => {
             let undone = counted(step.downgrade.steps.len(), "migration");
             format!("  {} database {from} → {to}, {undone} undone\n", printer.good("✔"))
         }
-        (Some(problem), standing) => {
-            let what = match standing {
-                Standing::HalfWay => "went back in part",
-                Standing::Untouched => "was not taken back",
-                _ => "is in a state that nobody can tell",
-            };
-            format!("  {} the database {what}: {problem}\n", printer.bad("✘"))
-        }
+        Some(fault) => format!("  {} {fault}\n", printer.bad("✘")),
     };
     if done.standing == Standing::HalfWay
         && let Some(at) = &done.at
