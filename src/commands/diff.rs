@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::database::DatabaseWish;
 use super::look::{Wish, look};
 use super::{Conclusion, Failure, Session};
 use crate::cli::{DiffArgs, DryRun};
@@ -14,6 +15,8 @@ use crate::ui::{self, Detail};
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, Failure> {
     let mut wish = Wish::of(session, &arguments.target, None);
+    // Nothing of the configuration changes what is different.
+    wish.database = DatabaseWish::NoMatter;
     // 1 means differences here, so that an error is 2 where it would be 1 elsewhere.
     let look = Box::pin(look(session, &mut wish, DryRun::Server)).await.map_err(|mut failure| {
         if failure.exit == ExitCode::Unexpected {

@@ -170,7 +170,7 @@ impl Look {
 /// Reads, plans and asks the server. `dry_run=client` leaves the server's word out.
 pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result<Look, Failure> {
     let context = &session.context;
-    wish.extent.database = session.knows_a_database().await?;
+    wish.extent.database = wish.database != DatabaseWish::NoMatter && session.knows_a_database().await?;
     let snapshot = match Box::pin(read(session, wish)).await {
         Ok(snapshot) => snapshot,
         Err(failure) => return Err(Box::pin(name_rights(session, failure, wish.extent)).await),
