@@ -49,11 +49,11 @@ pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, 
         let line = format!("✘ revision {}: {obstacle}", look.plan.target_revision);
         text.push_str(&(session.printer().bad(&line) + "\n"));
     }
-    let choice = if look.snapshot.choice.named { "as asked for" } else { "the last good one" };
     session.printer().talk(&format!(
-        "{}: what runs against revision {}, {choice}; {}",
+        "{}: what runs against revision {}, {}; {}",
         look.plan.release,
         look.plan.target_revision,
+        look.snapshot.choice.by.why(),
         ui::diff_summary(&look.differences)
     ));
     let own = json!({

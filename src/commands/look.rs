@@ -51,6 +51,7 @@ impl Wish {
         let wanted = Wanted {
             revision,
             tag: choice.tag.clone(),
+            noted: false,
             before: choice.before.map(|moment| moment.resolve(session.context.now())),
             chart_version: choice.chart_version.clone(),
             helm_compat: choice.helm_compat,
@@ -93,6 +94,11 @@ impl Wish {
             database: DatabaseWish::NotAsked,
             gives_way: false,
         }
+    }
+
+    /// Says that the revision was noted before a deploy, where there is one: nobody has named it.
+    pub fn note(&mut self) {
+        self.wanted.noted = true;
     }
 
     /// Says that it is no failure if no revision is good: something else is done then.

@@ -149,6 +149,9 @@ fn a_crashing_deploy_is_stopped_and_taken_back() {
         assert!(summary.contains("CrashLoop") && summary.contains("KeyError"), "{summary}");
         assert!(summary.contains("rolled back to revision 1 as revision 3"), "{summary}");
         assert!(run.stderr.contains("KeyError: 'SMTP_URL'"), "{run}");
+        // Nobody has asked for that revision.
+        let target = "target  revision 1  the last good one, noted before the deploy";
+        assert!(run.stderr.contains(target) && !run.stderr.contains("as asked for"), "{run}");
 
         // What plain Helm takes to say so, on the same release.
         let begin = std::time::Instant::now();
