@@ -51,7 +51,8 @@ fn serve(folder: &Path, more: &str, tls: &str) -> Option<Served> {
         std::thread::sleep(Duration::from_millis(20));
         let said = fs::read_to_string(&said).unwrap();
         let listens = said.lines().find_map(|line| line.split_once("listening on ")?.1.split_once('"'));
-        served.address = listens.map_or("", |(address, _)| address.trim_end_matches(", tls")).to_owned();
+        let address = listens.map_or("", |(address, _)| address.trim_end_matches(", tls"));
+        address.clone_into(&mut served.address);
     }
     Some(served)
 }
