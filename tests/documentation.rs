@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use documents::words;
+use documents::shown::{answers, exit_code, missing};
+use documents::{Block, words};
 use kubectl_rollback::cli::Cli;
 
 /// Every Markdown document of the project's own, with its name.
@@ -167,4 +168,32 @@ fn commands_are_found_in_text_and_blocks() {
     assert_eq!(words(&found[1]), ["kubectl", "rollback", "version"]);
     assert_eq!(words("a 'b \"c' \"d'e\" # f"), ["a", "b \"c", "d'e"]);
     assert!(Cli::try_parse_arguments(arguments("kubectl rollback undo")).is_err());
+}
+
+#[test]
+fn what_is_shown_is_found_and_what_is_not_seen_is_missed() {
+    let block = |lines: &[&str]| Block {
+        language: "text".to_owned(),
+        lines: lines.iter().map(ToString::to_string).collect(),
+    };
+    let seen = [
+        "✔ wait       6 workloads ready  1.2s",
+        "pod web-6b65c59c5-wmxj7 exited",
+        "done at 2026-11-25 09:14Z",
+    ];
+    let seen: Vec<String> = seen.iter().map(ToString::to_string).collect();
+    for (shown, expected) in [
+        (&["✔ wait   6 workloads ready  14.1s"][..], None),
+        (&["6 workloads", "…", "done at 2027-01-01 10:00Z"], None),
+        (&["pod web-7c5b9d4f66-x2x4z exited"], None),
+        (&["✔ … ready"], None),
+        (&["5 workloads"], Some("5 workloads")),
+        (&["done at 2026-11-25 09:14Z", "6 workloads"], Some("6 workloads")),
+        (&["✔ … broken"], Some("✔ … broken")),
+    ] {
+        assert_eq!(missing(&block(shown), &seen).map(String::as_str), expected, "{shown:?}");
+    }
+    let question = block(&["Go back? Type todo-app to continue: todo-app"]);
+    assert_eq!(answers(Some(&question)), ["todo-app"]);
+    assert_eq!(exit_code(&block(&["kubectl rollback verify   # exit code 6"])), 6);
 }

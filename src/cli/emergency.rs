@@ -1,4 +1,4 @@
-//! Arguments of `emergency`, and those of them that `plan` knows too.
+//! Arguments of `emergency`, and those of them that `plan` and `preflight` know too.
 
 use std::path::PathBuf;
 
@@ -64,7 +64,7 @@ pub struct EmergencyArgs {
     pub protection: ProtectionArgs,
 }
 
-/// Which images are swapped and how, beside the tag: what `emergency` and `plan` share
+/// Which images are swapped and how, beside the tag: what `emergency`, `plan` and `preflight` share
 #[derive(Debug, Clone, Default, Args)]
 pub struct SwapArgs {
     /// Workloads by label selector, in place of a release

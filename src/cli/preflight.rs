@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::emergency::StrategyChoice;
-use super::parse::{self, ContainerSelector, ImageOverride, ReplicaOverride};
+use super::emergency::SwapArgs;
+use super::parse;
 
 /// Run the checks of a rollback alone, and print the rights that it needs
 ///
@@ -15,37 +15,12 @@ pub struct PreflightArgs {
     /// Name of the release and a revision to go back to; or, with --tag and the like, a release or workloads as KIND/NAME
     #[arg(value_name = "RELEASE [REVISION] | KIND/NAME")]
     pub subjects: Vec<String>,
-    /// Workloads by label selector, in place of a release
-    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "subjects")]
-    pub selector: Option<String>,
-
-    /// Tag that the application's containers would get
+    /// Tag that the application's containers get
     #[arg(long, value_parser = parse::tag, conflicts_with_all = ["digest", "to_revision"])]
     pub tag: Option<String>,
-    /// Digest that the application's one image would get
-    #[arg(long, value_parser = parse::digest, conflicts_with = "to_revision")]
-    pub digest: Option<String>,
-    /// Revision of the release whose images would be taken (images only)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub to_revision: Option<u64>,
-    /// Image for the containers of one repository (repeatable)
-    #[arg(long, value_name = "REPO=REF")]
-    pub image: Vec<ImageOverride>,
-    /// Container that takes the tag (repeatable)
-    #[arg(long, value_name = "KIND/NAME[/CONTAINER]")]
-    pub container: Vec<ContainerSelector>,
-    /// Container that keeps its image (repeatable)
-    #[arg(long, value_name = "KIND/NAME[/CONTAINER]")]
-    pub exclude: Vec<ContainerSelector>,
-    /// How workloads would be changed
-    #[arg(long, value_enum, default_value_t = StrategyChoice::Auto)]
-    pub strategy: StrategyChoice,
-    /// Number of pods of a workload, in place of the number found (repeatable)
-    #[arg(long, value_name = "KIND/NAME=N")]
-    pub replicas: Vec<ReplicaOverride>,
-    /// Without Helm's record
-    #[arg(long)]
-    pub skip_reconcile: bool,
+    /// What else decides which images would be swapped, and how.
+    #[command(flatten)]
+    pub swap: SwapArgs,
 
     /// Allow a revision that failed or never ran
     #[arg(long)]
@@ -68,7 +43,8 @@ pub struct PreflightArgs {
 impl PreflightArgs {
     /// Whether the checks are those of an emergency.
     pub fn is_emergency(&self) -> bool {
-        let has_images = self.tag.is_some() || self.digest.is_some() || !self.image.is_empty();
-        has_images || self.to_revision.is_some() || self.selector.is_some()
+        let swap = &self.swap;
+        let has_images = self.tag.is_some() || swap.digest.is_some() || !swap.image.is_empty();
+        has_images || swap.to_revision.is_some() || swap.selector.is_some()
     }
 }

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 
 use super::{Conclusion, Failure, Session, operation};
 use crate::cli::{ChecklistArgs, ChecklistCommand};
+use crate::config::Text;
 use crate::execute::operation::checklist as kept;
 use crate::execute::operation::store::StoreError;
 use crate::outcome::{ExitCode, Outcome};
@@ -27,14 +28,15 @@ pub async fn run(session: &Session, arguments: &ChecklistArgs) -> Result<Conclus
         _ => None,
     };
     let find = operation::newest(session, arguments.operation.as_deref(), arguments.release.as_deref());
-    let opened = session.unless_interrupted(find).await?;
+    let (opened, loaded) = futures::join!(session.unless_interrupted(find), session.config());
+    let (opened, owners) = (opened?, &loaded?.config.checklist.owners);
     let report = incident::assemble(&opened.journal, opened.state);
     let (client, namespace) = (&session.context.bare, report.namespace.as_str());
     let (marks, written) = match &wanted {
         Some(mark) => kept::keep(client, namespace, &report.operation, mark).await.map_err(failed)?,
         None => (kept::marks(client, namespace, &report.operation).await.map_err(failed)?, false),
     };
-    let list = checklist::checklist(&report, &marks);
+    let list = checklist::checklist(&report, &marks, |id| owners.get(id).map(Text::to_string));
     let text = match (&arguments.command, &wanted) {
         (Some(ChecklistCommand::Export), _) => checklist::markdown(&list),
         (_, Some(mark)) => {
@@ -49,14 +51,10 @@ pub async fn run(session: &Session, arguments: &ChecklistArgs) -> Result<Conclus
 }
 
 fn mark(session: &Session, item: &str, note: &str) -> Result<Mark, Failure> {
-    if !checklist::identifiers().any(|id| id == item) {
-        let known: Vec<&str> = checklist::identifiers().collect();
-        let text = format!("{item:?} is no item of the checklist; there are {}", known.join(", "));
-        return Err(Failure::usage(text));
-    }
+    let id = checklist::identifier(item).map_err(Failure::usage)?;
     if note.trim().is_empty() || note.chars().count() > LONGEST_NOTE {
         return Err(Failure::usage(format!("a note has between 1 and {LONGEST_NOTE} characters")));
     }
     let (by, at) = (session.context.actor.clone(), session.context.now());
-    Ok(Mark { id: item.to_owned(), by, at, note: note.trim().to_owned() })
+    Ok(Mark { id: id.to_owned(), by, at, note: note.trim().to_owned() })
 }

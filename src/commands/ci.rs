@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Conclusion, Failure, Session, choose, lock, to, verify};
+use super::{Conclusion, Failure, Session, choose, lock, survey, to, verify};
 use crate::ci::child::Deploy;
 use crate::ci::fold::Fold;
 use crate::ci::watch::{Templates, Watch, templates};
@@ -322,7 +322,7 @@ async fn check(
 ) -> Result<(), Failure> {
     let context = &session.context;
     let scope = Scope::Release(Some(name.to_owned()));
-    let snapshot = Box::pin(verify::read(session, discover::glance(context, &scope, session.driver))).await?;
+    let snapshot = Box::pin(survey::read(session, discover::glance(context, &scope, session.driver))).await?;
     let waited: Vec<WaitedWorkload> = snapshot
         .workloads
         .iter()
@@ -338,7 +338,7 @@ async fn check(
     if waited.end != WaitEnd::Ready || arguments.no_verify {
         return Ok(());
     }
-    let snapshot = Box::pin(verify::read(session, discover::glance(context, &scope, session.driver))).await?;
+    let snapshot = Box::pin(survey::read(session, discover::glance(context, &scope, session.driver))).await?;
     let newest = snapshot.release.as_ref().and_then(|release| release.records.first());
     let since = course.since.or_else(|| newest.and_then(|stored| stored.record.last_deployed()));
     let results = Box::pin(verify::checks(session, &snapshot, None, since)).await?;

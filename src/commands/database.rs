@@ -19,6 +19,8 @@ use crate::workload::{ContainerRef, WorkloadRef};
 /// What is to become of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseWish {
+    /// It is no matter: not even the configuration is asked whether there is one.
+    NoMatter,
     /// Nothing is asked, since that makes pods.
     NotAsked,
     /// It is said whether it fits.
@@ -173,6 +175,9 @@ async fn ask(session: &Session, asked: &Asked<'_>) -> (Finding, Option<Downgrade
 
 /// The settings, where there are any; taking a database back needs them.
 async fn configured(session: &Session, wish: DatabaseWish) -> Result<Option<DatabaseConfig>, Failure> {
+    if wish == DatabaseWish::NoMatter {
+        return Ok(None);
+    }
     let settings = session.config().await?.config.database.clone();
     if settings.is_none() && wish == DatabaseWish::TakenBack {
         let message = "--db-downgrade needs to know the database: the configuration has no section database; nothing was changed";

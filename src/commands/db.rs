@@ -11,7 +11,7 @@ use super::{Conclusion, Failure, Session, choose, survey};
 use crate::cli::{DatabaseArgs, DatabaseCommand, Goal, GoalArgs};
 use crate::config::{Adapter, DatabaseConfig, Text, Workload};
 use crate::database::{Question, Reading, Wanted, position, sql};
-use crate::discover::{Scope, Snapshot};
+use crate::discover::{self, Scope, Snapshot};
 use crate::event::{Phase, StageStatus};
 use crate::execute::database::{Heard, Place, Trouble, ask, read};
 use crate::execute::phase;
@@ -167,7 +167,8 @@ async fn find(session: &Session, arguments: &DatabaseArgs) -> Result<Target, Fai
     };
     session.start(scope.release(), "the database");
     let snapshot = choose::with_release(session, &scope, async |scope| {
-        session.unless_interrupted(Box::pin(survey::read(session, scope))).await
+        let discovery = discover::run(&session.context, scope, session.driver);
+        session.unless_interrupted(Box::pin(survey::read(session, discovery))).await
     })
     .await?;
     for warning in &snapshot.warnings {

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::database::DatabaseWish;
 use super::look::{Wish, look};
 use super::{Conclusion, Failure, Session};
 use crate::cli::{DiffArgs, DryRun};
@@ -14,6 +15,8 @@ use crate::ui::{self, Detail};
 /// Runs the command.
 pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, Failure> {
     let mut wish = Wish::of(session, &arguments.target, None);
+    // Nothing of the configuration changes what is different.
+    wish.database = DatabaseWish::NoMatter;
     // 1 means differences here, so that an error is 2 where it would be 1 elsewhere.
     let look = Box::pin(look(session, &mut wish, DryRun::Server)).await.map_err(|mut failure| {
         if failure.exit == ExitCode::Unexpected {
@@ -46,11 +49,11 @@ pub async fn run(session: &Session, arguments: &DiffArgs) -> Result<Conclusion, 
         let line = format!("✘ revision {}: {obstacle}", look.plan.target_revision);
         text.push_str(&(session.printer().bad(&line) + "\n"));
     }
-    let choice = if look.snapshot.choice.named { "as asked for" } else { "the last good one" };
     session.printer().talk(&format!(
-        "{}: what runs against revision {}, {choice}; {}",
+        "{}: what runs against revision {}, {}; {}",
         look.plan.release,
         look.plan.target_revision,
+        look.snapshot.choice.by.why(),
         ui::diff_summary(&look.differences)
     ));
     let own = json!({

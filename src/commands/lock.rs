@@ -1,7 +1,7 @@
 //! Whether somebody else is at work on a release: by its lock, by the journals of operations that were not ended, by its
 //! newest record.
 
-use super::operation::TAKE_OVER;
+use super::operation::{TAKE_OVER, held};
 use super::{Failure, Session};
 use crate::execute::operation::lease::{Found, Takeable};
 use crate::execute::operation::store::Listed;
@@ -46,17 +46,12 @@ pub async fn check(
         journals.iter().any(|listed| listed.operation == operation && !listed.state.blocks())
     };
     // Where these may not be read, the records have to do; the lock itself is taken, or missed, before the first write.
-    let takeable = match found.unwrap_or(Found::Free) {
+    let takeable = match Takeable::of(found.unwrap_or(Found::Free)) {
         _ if take_over => Takeable::Any,
-        Found::Free => Takeable::Lifeless,
-        Found::Lifeless(version) => Takeable::Watched(version),
+        Ok(takeable) => takeable,
         // Whoever holds it has come to an end and not given it back.
-        Found::Held(holder) if is_over(&holder.operation) => Takeable::Any,
-        Found::Held(holder) => {
-            let message =
-                format!("release {release}: {}; nothing was changed", holder.describe(context.now()));
-            return Err(Failure::locked(message).hinted(TAKE_OVER));
-        }
+        Err(holder) if is_over(&holder.operation) => Takeable::Any,
+        Err(holder) => return Err(held(session, Some(release), &holder)),
     };
     // One whose record is closed came to its end, whether or not it could still write that down.
     let is_closed = |listed: &Listed| {

@@ -51,6 +51,7 @@ impl Wish {
         let wanted = Wanted {
             revision,
             tag: choice.tag.clone(),
+            noted: false,
             before: choice.before.map(|moment| moment.resolve(session.context.now())),
             chart_version: choice.chart_version.clone(),
             helm_compat: choice.helm_compat,
@@ -93,6 +94,11 @@ impl Wish {
             database: DatabaseWish::NotAsked,
             gives_way: false,
         }
+    }
+
+    /// Says that the revision was noted before a deploy, where there is one: nobody has named it.
+    pub fn note(&mut self) {
+        self.wanted.noted = true;
     }
 
     /// Says that it is no failure if no revision is good: something else is done then.
@@ -170,7 +176,7 @@ impl Look {
 /// Reads, plans and asks the server. `dry_run=client` leaves the server's word out.
 pub async fn look(session: &Session, wish: &mut Wish, dry_run: DryRun) -> Result<Look, Failure> {
     let context = &session.context;
-    wish.extent.database = session.knows_a_database().await?;
+    wish.extent.database = wish.database != DatabaseWish::NoMatter && session.knows_a_database().await?;
     let snapshot = match Box::pin(read(session, wish)).await {
         Ok(snapshot) => snapshot,
         Err(failure) => return Err(Box::pin(name_rights(session, failure, wish.extent)).await),

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::lock::Standing;
 use super::{Conclusion, Failure, Session};
-use crate::execute::operation::lease::{Found, Takeable};
+use crate::execute::operation::lease::{Found, Holder, Takeable};
 use crate::execute::operation::store::Listed;
 use crate::execute::operation::{self as execute, Operation, OperationError, Start, lease, store};
 use crate::helm::meta::RecordMeta;
@@ -58,12 +58,9 @@ fn start<'a>(session: &'a Session, takeable: &'a Takeable) -> Start<'a> {
     }
 }
 
-fn failure(session: &Session, error: OperationError) -> Failure {
+fn failure(session: &Session, head: &Head, error: OperationError) -> Failure {
     match error {
-        OperationError::Held(holder) => {
-            Failure::locked(format!("{}; nothing was changed", holder.describe(session.context.now())))
-                .hinted(TAKE_OVER)
-        }
+        OperationError::Held(holder) => held(session, head.release.as_deref(), &holder),
         error => Failure::new(ExitCode::Unexpected, Outcome::Failed, anyhow!(error))
             .hinted("nothing was changed; run the same command again"),
     }
@@ -71,6 +68,13 @@ fn failure(session: &Session, error: OperationError) -> Failure {
 
 /// What to do about a lock whose holder does nothing any more.
 pub const TAKE_OVER: &str = "if nobody is at work there any more, run the same command with --take-over";
+
+/// Refuses, because somebody holds the lock.
+pub fn held(session: &Session, release: Option<&str>, holder: &Holder) -> Failure {
+    let release = release.map(|name| format!("release {name}: ")).unwrap_or_default();
+    let who = holder.describe(session.context.now());
+    Failure::locked(format!("{release}{who}; nothing was changed")).hinted(TAKE_OVER)
+}
 
 /// Marks operations as left behind, because another one takes their release over.
 pub async fn abandon(session: &Session, operations: &[Listed]) {
@@ -92,7 +96,7 @@ pub async fn begin(
     let context = &session.context;
     let operation = Operation::begin(context, &start(session, &standing.takeable), head, restore)
         .await
-        .map_err(|error| failure(session, error))?;
+        .map_err(|error| failure(session, head, error))?;
     abandon(session, &standing.operations).await;
     Ok(operation)
 }
@@ -178,15 +182,10 @@ pub async fn not_held(session: &Session, head: &Head, take_over: bool) -> Result
         return Ok(Takeable::Any);
     }
     let name = lease::name(head.release.as_deref(), &head.operation);
-    match lease::look(&context.bare, &context.namespace, &name).await {
-        Ok(Found::Held(holder)) => {
-            let text = format!("{}; nothing was changed", holder.describe(context.now()));
-            Err(Failure::locked(text).hinted(TAKE_OVER))
-        }
-        // What cannot be looked at is found out when the lock is taken.
-        Ok(Found::Free) | Err(_) => Ok(Takeable::Lifeless),
-        Ok(Found::Lifeless(version)) => Ok(Takeable::Watched(version)),
-    }
+    let found = lease::look(&context.bare, &context.namespace, &name).await;
+    // What cannot be looked at is found out when the lock is taken.
+    Takeable::of(found.unwrap_or(Found::Free))
+        .map_err(|holder| held(session, head.release.as_deref(), &holder))
 }
 
 /// Takes an operation up that was begun before, to go on with it or to undo it.
@@ -199,7 +198,7 @@ pub async fn take_up(
     let store::Opened { journal, store, .. } = opened;
     let operation = Operation::take_up(&session.context, &start(session, takeable), &journal, store, state)
         .await
-        .map_err(|error| failure(session, error))?;
+        .map_err(|error| failure(session, &journal.head, error))?;
     Ok((operation, journal))
 }
 

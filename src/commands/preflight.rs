@@ -6,7 +6,7 @@ use super::look::{Wish, look};
 use super::rolled_back::Report;
 use super::survey::{self, Assignment, Survey};
 use super::{Conclusion, Failure, Session};
-use crate::cli::{ChoiceArgs, DryRun, OutputFormat, PreflightArgs, SwapArgs, TargetArgs};
+use crate::cli::{ChoiceArgs, DryRun, OutputFormat, PreflightArgs, TargetArgs};
 use crate::event::{Finding, FindingStatus};
 use crate::outcome::{ExitCode, Outcome};
 use crate::preflight;
@@ -25,8 +25,8 @@ pub async fn run(session: &Session, arguments: &PreflightArgs) -> Result<Conclus
 
 async fn of_emergency(session: &Session, arguments: &PreflightArgs) -> Result<Conclusion, Failure> {
     let context = &session.context;
-    let swap = swap_arguments(arguments);
-    let mut assignment = Assignment::of(session, &arguments.subjects, arguments.tag.as_deref(), &swap)?;
+    let tag = arguments.tag.as_deref();
+    let mut assignment = Assignment::of(session, &arguments.subjects, tag, &arguments.swap)?;
     assignment.extent.no_wait = arguments.no_wait;
     assignment.in_progress = FindingStatus::Fail;
     assignment.extent.database = session.knows_a_database().await?;
@@ -61,20 +61,6 @@ async fn of_rollback(session: &Session, arguments: &PreflightArgs) -> Result<Con
     let command = format!("to {} {}", look.plan.release, look.plan.target_revision);
     let conclusion = Report { look: &look }.planned(session);
     Ok(conclude(session, conclusion, (&look.plan.release, &target, &command), &look.findings))
-}
-
-fn swap_arguments(arguments: &PreflightArgs) -> SwapArgs {
-    SwapArgs {
-        selector: arguments.selector.clone(),
-        digest: arguments.digest.clone(),
-        to_revision: arguments.to_revision,
-        image: arguments.image.clone(),
-        container: arguments.container.clone(),
-        exclude: arguments.exclude.clone(),
-        strategy: arguments.strategy,
-        replicas: arguments.replicas.clone(),
-        skip_reconcile: arguments.skip_reconcile,
-    }
 }
 
 fn target_arguments(arguments: &PreflightArgs) -> Result<TargetArgs, Failure> {
@@ -112,11 +98,12 @@ fn words(arguments: &PreflightArgs) -> String {
     let mut words = arguments.subjects.clone();
     let mut flag =
         |name: &str, value: Option<String>| words.extend(value.map(|value| format!("--{name} {value}")));
-    flag("selector", arguments.selector.clone());
+    let swap = &arguments.swap;
+    flag("selector", swap.selector.clone());
     flag("tag", arguments.tag.clone());
-    flag("digest", arguments.digest.clone());
-    flag("to-revision", arguments.to_revision.map(|revision| revision.to_string()));
-    for image in &arguments.image {
+    flag("digest", swap.digest.clone());
+    flag("to-revision", swap.to_revision.map(|revision| revision.to_string()));
+    for image in &swap.image {
         flag("image", Some(format!("{}={}", image.repository, image.image)));
     }
     words.join(" ")

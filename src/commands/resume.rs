@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::look::Look;
 use super::operation::{self, find};
 use super::verify::Restored;
-use super::{Conclusion, Failure, Session, to, verify};
+use super::{Conclusion, Failure, Session, survey, to};
 use crate::cli::{ResumeArgs, WorkloadSelector};
 use crate::discover::rollback::{self, Wanted};
 use crate::discover::{self, Scope, Snapshot};
@@ -159,7 +159,7 @@ fn scope_of(head: &Head, work: &EmergencyWork) -> Scope {
 
 async fn read(session: &Session, head: &Head, work: &EmergencyWork) -> Result<Snapshot, Failure> {
     let scope = scope_of(head, work);
-    Box::pin(verify::read(session, discover::run(&session.context, &scope, session.driver))).await
+    Box::pin(survey::read(session, discover::run(&session.context, &scope, session.driver))).await
 }
 
 async fn to_revision(

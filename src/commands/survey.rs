@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::forbidden::{name_rights, name_rights_to_records};
 use super::{Failure, Session, choose};
 use crate::cli::{OutputFormat, StrategyChoice, SwapArgs};
-use crate::discover::{self, Scope, Snapshot};
+use crate::discover::{self, DiscoverError, Scope, Snapshot};
 use crate::event::{EventKind, Finding, FindingStatus, Phase, StageStatus};
 use crate::execute::phase;
 use crate::outcome::{ExitCode, Outcome};
@@ -140,7 +140,8 @@ impl Survey {
 /// Reads the cluster; missing rights are a failed check.
 pub async fn find(session: &Session, assignment: &Assignment) -> Result<Snapshot, Failure> {
     let found = choose::with_release(session, &assignment.order.scope, async |scope| {
-        session.unless_interrupted(Box::pin(read(session, scope))).await
+        let discovery = discover::run(&session.context, scope, session.driver);
+        session.unless_interrupted(Box::pin(read(session, discovery))).await
     });
     let snapshot = match found.await {
         Ok(snapshot) => snapshot,
@@ -227,10 +228,13 @@ async fn again(
     })
 }
 
-pub(super) async fn read(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
-    let context = &session.context;
-    phase(context, Phase::Discover, "reading the cluster", async {
-        let answer = Box::pin(discover::run(context, scope, session.driver)).await;
+/// Reads the cluster, as the phase of that name.
+pub(super) async fn read(
+    session: &Session,
+    discovery: impl Future<Output = Result<Snapshot, DiscoverError>>,
+) -> Result<Snapshot, Failure> {
+    phase(&session.context, Phase::Discover, "reading the cluster", async {
+        let answer = discovery.await;
         let (status, message) = match &answer {
             Ok(snapshot) => {
                 let name = snapshot

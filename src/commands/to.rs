@@ -32,9 +32,10 @@ pub async fn run(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Fa
     Box::pin(from_wish(session, arguments, wish)).await
 }
 
-/// The same for a command that has begun with something else.
+/// The same at the end of a deploy, back to the revision that was noted before it, where one was.
 pub(super) async fn roll_back(session: &Session, arguments: &ToArgs) -> Result<Conclusion, Failure> {
-    let wish = wish(session, arguments)?;
+    let mut wish = wish(session, arguments)?;
+    wish.note();
     Box::pin(from_wish(session, arguments, wish)).await
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Conclusion, Failure, Session, choose};
+use super::{Conclusion, Failure, Session, choose, survey};
 use crate::cli::VerifyArgs;
-use crate::discover::{self, DiscoverError, Scope, Snapshot};
+use crate::discover::{self, Scope, Snapshot};
 use crate::event::{FindingStatus, Phase, StageStatus, Verification};
 use crate::execute::phase;
 use crate::outcome::{ExitCode, Outcome};
@@ -28,7 +28,8 @@ pub async fn run(session: &Session, arguments: &VerifyArgs) -> Result<Conclusion
     session.start(named, "what runs");
     session.config().await?;
     let snapshot = choose::with_release(session, &scope, async |scope| {
-        session.unless_interrupted(Box::pin(find(session, scope))).await
+        let discovery = discover::glance(context, scope, session.driver);
+        session.unless_interrupted(Box::pin(survey::read(session, discovery))).await
     })
     .await?;
     for warning in &snapshot.warnings {
@@ -55,27 +56,6 @@ pub async fn run(session: &Session, arguments: &VerifyArgs) -> Result<Conclusion
     let mut conclusion = Conclusion { document, text, name, own: None };
     settle(&mut conclusion, results);
     Ok(conclusion)
-}
-
-async fn find(session: &Session, scope: &Scope) -> Result<Snapshot, Failure> {
-    Box::pin(read(session, discover::glance(&session.context, scope, session.driver))).await
-}
-
-/// Reads the cluster, as the phase of that name.
-pub(super) async fn read(
-    session: &Session,
-    discovery: impl Future<Output = Result<Snapshot, DiscoverError>>,
-) -> Result<Snapshot, Failure> {
-    phase(&session.context, Phase::Discover, "reading the cluster", async {
-        let answer = discovery.await;
-        let (status, message) = match &answer {
-            Ok(snapshot) => (StageStatus::Done, counted(snapshot.workloads.len(), "workload")),
-            Err(error) => (StageStatus::Failed, error.to_string()),
-        };
-        (answer, status, message)
-    })
-    .await
-    .map_err(Failure::from)
 }
 
 /// Runs the checks, as the phase of that name.

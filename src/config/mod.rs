@@ -11,6 +11,8 @@ pub mod secret;
 mod source;
 mod values;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use check::{
@@ -19,7 +21,8 @@ pub use check::{
 pub use database::{Adapter, Commands, DatabaseConfig};
 pub use source::{CONFIG_MAP, ConfigError, FILE_NAME, Loaded, Source, find_file, load, parse, read_file};
 pub use values::{
-    ContextPattern, Pattern, PortName, SecretKey, SecretSource, Template, Text, Wait, WebAddress, Workload,
+    ChecklistItem, ContextPattern, Pattern, PortName, SecretKey, SecretSource, Template, Text, Wait,
+    WebAddress, Workload,
 };
 
 /// The configuration of kubectl-rollback
@@ -40,6 +43,8 @@ pub struct Config {
     pub verify: VerifyConfig,
     /// Messages, and where they are sent
     pub notify: NotifyConfig,
+    /// What is to be done after a rollback
+    pub checklist: ChecklistConfig,
 }
 
 impl Config {
@@ -79,6 +84,16 @@ impl Default for VerifyConfig {
     fn default() -> Self {
         Self { defaults: true, checks: Vec::new() }
     }
+}
+
+/// What is to be done after a rollback
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ChecklistConfig {
+    /// Who does an item, in place of whom `checklist` names otherwise
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub owners: BTreeMap<ChecklistItem, Text>,
 }
 
 /// Messages, and where they are sent

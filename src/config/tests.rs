@@ -31,6 +31,8 @@ notify:
     - {name: incidents, urlFrom: {env: SLACK_URL}, format: slack, events: [started, complete]}
   templates:
     started: "Rolling back {{ release }}"
+checklist:
+  owners: {metrics: SRE, smoke-tests: "the checkout team"}
 "##;
 
 #[test]
@@ -72,6 +74,8 @@ fn errors_name_the_place() {
         "notify:\n  webhooks:\n    - {name: a, format: json, url: 'x/SECRET'}\n",
         "notify:\n  templates:\n    started: '{{ relaese }}'\n",
         "notify:\n  templates:\n    started: '{{ release'\n",
+        "checklist:\n  owners:\n    pods: SRE\n    coffee: SRE\n",
+        "checklist:\n  owners: {pods: ''}\n",
         "contacts: [{role: '', contact: x}]\n",
         "contacts:\n  - role: a\n   contact: b\n",
         "verify: {defaults: true, defaults: false}\n",

@@ -1,5 +1,6 @@
 //! Values of the configuration that are checked while they are read, so that an error names the place where it stands.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{GoDuration, WorkloadSelector};
+use crate::report::checklist;
 
 /// A type that is written as text and checked while it is read.
 macro_rules! written_as_text {
@@ -253,6 +255,43 @@ impl fmt::Display for Template {
 }
 
 written_as_text!(Template, "a Jinja template; docs/notify.md lists the facts that it can name");
+
+/// An item of the checklist, by its identifier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ChecklistItem(String);
+
+impl TryFrom<String> for ChecklistItem {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        checklist::identifier(&text).map(|id| Self(id.to_owned()))
+    }
+}
+
+impl From<ChecklistItem> for String {
+    fn from(item: ChecklistItem) -> Self {
+        item.0
+    }
+}
+
+impl Borrow<str> for ChecklistItem {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for ChecklistItem {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ChecklistItem".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let known: Vec<&str> = checklist::identifiers().collect();
+        schemars::json_schema!({"type": "string", "enum": known})
+    }
+}
 
 /// A port of a Service, by number or name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -254,16 +254,5 @@ pub fn ancestors<'a>(known: &'a [Migration], id: &'a str) -> BTreeSet<&'a str> {
     alembic::ancestors(known, [id])
 }
 
-/// The migrations of a line in which each stands on the one before, from where the database is: those that were applied,
-/// and where the image does not know the place.
-fn in_a_line(known: Vec<Migration>, at: Vec<String>) -> Reading {
-    let heads = known.first().map(|migration| migration.id.clone()).into_iter().collect();
-    let newest = known.iter().position(|migration| at.contains(&migration.id));
-    let applied = newest.map_or(&[][..], |index| &known[index..]);
-    let applied = applied.iter().map(|migration| migration.id.clone()).collect();
-    let lost = at.iter().filter(|id| !known.iter().any(|migration| migration.id == **id)).cloned().collect();
-    Reading { known, heads, at, applied, lost }
-}
-
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ use crate::plan::rollback::objects::{self, ObjectHistory};
 use crate::workload::WorkloadRef;
 use target::{Line, choose};
 
-pub use target::{Choice, RollbackError, Wanted};
+pub use target::{Choice, ChosenBy, RollbackError, Wanted};
 
 /// The field manager of Helm's command line.
 const DEFAULT_WRITER: &str = "helm";

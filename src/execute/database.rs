@@ -7,12 +7,13 @@
 mod jobs;
 mod read;
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::answers::words;
-use super::phase;
+use super::{not_begun, phase};
 use crate::context::Context;
 use crate::database::{self, ReadError, Reading, Wanted, job, position};
 use crate::discover::Workload;
@@ -92,13 +93,13 @@ pub struct DatabaseDone {
 
 impl DatabaseDone {
     /// Nothing was done, and why.
-    pub(super) fn untouched(problem: impl Into<String>) -> Self {
+    pub(super) fn not_begun(why: impl fmt::Display) -> Self {
         Self {
             standing: Standing::Untouched,
             at: None,
             job: None,
             output: Vec::new(),
-            problem: Some(problem.into()),
+            problem: Some(not_begun(why)),
         }
     }
 
@@ -173,12 +174,12 @@ pub async fn let_end(context: &Context, plan: &DatabasePlan) -> Result<(), Strin
 async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
     let place = match place_of(context, plan).await {
         Ok(place) => place,
-        Err(why) => return DatabaseDone::untouched(why),
+        Err(why) => return DatabaseDone::not_begun(why),
     };
     let namespace = &plan.workload.namespace;
     let earlier = match jobs::existing(context, namespace, "downgrade").await {
         Ok(earlier) => earlier,
-        Err(error) => return DatabaseDone::untouched(format!("it was not begun: {}", words(&error))),
+        Err(error) => return DatabaseDone::not_begun(words(&error)),
     };
     // One that an earlier process has begun is this operation's own: its end is waited for.
     let mut last = None;
@@ -189,9 +190,7 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
     let before = read(context, &plan.settings, &place, Wanted::Database, &name(2 * earlier.len())).await;
     let before = match before {
         Ok(heard) => heard.reading,
-        Err(trouble) if last.is_none() => {
-            return DatabaseDone::untouched(format!("it was not begun: {trouble}"));
-        }
+        Err(trouble) if last.is_none() => return DatabaseDone::not_begun(trouble),
         Err(trouble) => return ended(context, plan, last, Err(trouble)),
     };
     match plan.standing(&before) {
@@ -199,26 +198,23 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
         Standing::Untouched if before.at != plan.downgrade.from => {
             return DatabaseDone {
                 at: Some(before.at.clone()),
-                ..DatabaseDone::untouched(format!(
-                    "it was not begun: somebody has moved the database to {} since the plan was made",
+                ..DatabaseDone::not_begun(format!(
+                    "somebody has moved the database to {} since the plan was made",
                     before.position()
                 ))
             };
         }
         Standing::Unknown => {
-            return DatabaseDone::untouched(format!(
-                "it was not begun: the database is at {}",
-                before.position()
-            ));
+            return DatabaseDone::not_begun(format!("the database is at {}", before.position()));
         }
         Standing::Untouched | Standing::HalfWay => {}
     }
     if let Some(signal) = context.interrupt.signal() {
-        return DatabaseDone::untouched(format!("it was not begun: interrupted by {}", signal.name()));
+        return DatabaseDone::not_begun(format!("interrupted by {}", signal.name()));
     }
     let ran = match run_downgrade(context, plan, &place, earlier.len() + 1).await {
         Ok(ran) => ran,
-        Err(trouble) => return DatabaseDone::untouched(format!("it was not begun: {trouble}")),
+        Err(trouble) => return DatabaseDone::not_begun(trouble),
     };
     // Its last words say where the database is; where it was killed before them, somebody else is asked.
     let after = match read_from_end(plan, &ran.text) {
@@ -259,12 +255,12 @@ async fn place_of(context: &Context, plan: &DatabasePlan) -> Result<Place, Strin
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &plan.workload.namespace, &resource);
     let found = api.get(&plan.workload.name).await;
-    let found = found.map_err(|error| format!("it was not begun: {}", words(&error)))?;
+    let found = found.map_err(|error| words(&error))?;
     let workload = Workload::read(plan.workload.kind, &found);
     let place = Place::of(&plan.settings, &workload).map_err(|error| error.to_string())?;
     if workload.uid != plan.uid || place.image != plan.image {
         return Err(format!(
-            "it was not begun: {} runs {} now, and the plan was made for {}",
+            "{} runs {} now, and the plan was made for {}",
             plan.workload, place.image, plan.image
         ));
     }

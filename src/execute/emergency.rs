@@ -5,7 +5,7 @@ use futures::future::join_all;
 
 use super::database::{self, DatabaseDone};
 use super::swap::{self, Swapped};
-use super::{Options, phase};
+use super::{Options, not_begun, phase};
 use crate::context::Context;
 use crate::event::{Phase, StageStatus};
 use crate::plan::database::{DatabasePlan, Standing};
@@ -106,7 +106,7 @@ async fn take_database_back(
     if runs_on.is_empty() {
         return database::downgrade(context, step).await;
     }
-    DatabaseDone::untouched(format!("it was not begun: {}", runs_on.join("; ")))
+    DatabaseDone::not_begun(runs_on.join("; "))
 }
 
 /// Starts what was stopped, and writes what is rolled.
@@ -176,9 +176,8 @@ async fn start_again(
         });
         let mut swapped = join_all(starts).await;
         let left = swapped.iter().filter(|swapped| swapped.left_stopped).count();
-        let untouched = to_roll
-            .into_iter()
-            .map(|workload| Swapped::untouched(workload.clone(), format!("it was not begun: {why}")));
+        let untouched =
+            to_roll.into_iter().map(|workload| Swapped::untouched(workload.clone(), not_begun(why)));
         swapped.extend(untouched);
         let status = if left == 0 { StageStatus::Done } else { StageStatus::Failed };
         let message = if left == 0 {

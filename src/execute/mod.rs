@@ -96,6 +96,11 @@ impl Execution {
     }
 }
 
+/// Why a step was not begun, in the words of every step.
+fn not_begun(why: impl std::fmt::Display) -> String {
+    format!("it was not begun: {why}")
+}
+
 /// Runs one phase: reports its begin and end with the message that `work` answers.
 pub async fn phase<T>(
     context: &Context,

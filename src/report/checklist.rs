@@ -39,6 +39,14 @@ const DUTIES: [Duty; 11] = [
     duty("prevention", "Create tasks to prevent recurrence", "Backend Lead"),
 ];
 
+/// The item of an identifier; an error says which there are.
+pub fn identifier(text: &str) -> Result<&'static str, String> {
+    identifiers().find(|id| *id == text).ok_or_else(|| {
+        let known: Vec<&str> = identifiers().collect();
+        format!("{text:?} is no item of the checklist; there are {}", known.join(", "))
+    })
+}
+
 /// The identifiers of the items, in order.
 pub fn identifiers() -> impl Iterator<Item = &'static str> {
     DUTIES.iter().map(|duty| duty.id)
@@ -105,7 +113,7 @@ pub struct Item {
     /// What is to be done.
     pub text: &'static str,
     /// Who does it.
-    pub owner: &'static str,
+    pub owner: String,
     /// Whether it is done.
     pub done: bool,
     /// Who did it: a person, or `kubectl-rollback` where the operation's own checks did.
@@ -125,8 +133,12 @@ struct Evidence {
     lines: Vec<String>,
 }
 
-/// Makes the checklist of an operation.
-pub fn checklist(report: &Report, marks: &[Mark]) -> Checklist {
+/// Makes the checklist of an operation. `owner_of` says who does an item where a team has said so.
+pub fn checklist(
+    report: &Report,
+    marks: &[Mark],
+    owner_of: impl Fn(&'static str) -> Option<String>,
+) -> Checklist {
     let items: Vec<Item> = DUTIES
         .iter()
         .map(|duty| {
@@ -136,7 +148,7 @@ pub fn checklist(report: &Report, marks: &[Mark]) -> Checklist {
             Item {
                 id: duty.id,
                 text: duty.text,
-                owner: duty.owner,
+                owner: owner_of(duty.id).unwrap_or_else(|| duty.owner.to_owned()),
                 done: mark.is_some() || evidence.proves,
                 by: mark
                     .map(|mark| mark.by.clone())
@@ -236,7 +248,7 @@ pub fn markdown(checklist: &Checklist) -> String {
     for item in &checklist.items {
         let (tick, who) = match (item.done, &item.by) {
             (true, Some(by)) => ("x", format!("done by {}", plain(by))),
-            _ => (" ", format!("owner: {}", item.owner)),
+            _ => (" ", format!("owner: {}", plain(&item.owner))),
         };
         let _ = writeln!(text, "- [{tick}] {} ({who})", item.text);
         for line in item.note.iter().chain(&item.evidence) {
@@ -253,6 +265,11 @@ mod tests {
     use super::*;
     use crate::report::incident::tests::{EMERGENCY, FAILED, report};
 
+    /// No team has said who does what.
+    fn nobody(_: &'static str) -> Option<String> {
+        None
+    }
+
     fn done(checklist: &Checklist) -> Vec<&str> {
         checklist.items.iter().filter(|item| item.done).map(|item| item.id).collect()
     }
@@ -265,7 +282,8 @@ mod tests {
     #[test]
     fn what_the_checks_have_shown_is_ticked_with_evidence() {
         let report = report(EMERGENCY);
-        let list = checklist(&report, &[mark("workflow", "made a todo | shared it"), mark("logs", "known")]);
+        let list =
+            checklist(&report, &[mark("workflow", "made a todo | shared it"), mark("logs", "known")], nobody);
         assert_eq!(done(&list), ["pods", "smoke-tests", "logs", "workflow"]);
         assert_eq!((list.done, list.items.len()), (4, 11));
         insta::assert_snapshot!("checklist-md", markdown(&list));
@@ -293,13 +311,24 @@ mod tests {
         ];
         for (verify, expected) in cases {
             told.verify = verify;
-            assert_eq!(done(&checklist(&told, &[])), expected, "{:?}", told.verify);
+            assert_eq!(done(&checklist(&told, &[], nobody)), expected, "{:?}", told.verify);
         }
         told.workloads[0].ready = Some(false);
-        assert!(!done(&checklist(&told, &[])).contains(&"pods"));
-        assert!(done(&checklist(&report(FAILED), &[])).is_empty());
+        assert!(!done(&checklist(&told, &[], nobody)).contains(&"pods"));
+        assert!(done(&checklist(&report(FAILED), &[], nobody)).is_empty());
         let undone = Report { state: State::Aborted, ..report(EMERGENCY) };
-        assert!(done(&checklist(&undone, &[])).is_empty());
+        assert!(done(&checklist(&undone, &[], nobody)).is_empty());
+    }
+
+    #[test]
+    fn a_team_says_who_does_an_item() {
+        let owner = |id: &'static str| (id == "workflow").then(|| "@checkout *team*".to_owned());
+        let list = checklist(&report(EMERGENCY), &[], owner);
+        let owner_of = |id: &str| list.items.iter().find(|item| item.id == id).unwrap().owner.as_str();
+        assert_eq!((owner_of("workflow"), owner_of("metrics")), ("@checkout *team*", "DevOps Lead"));
+        let text = markdown(&list);
+        assert!(text.contains(&format!("(owner: {})", plain("@checkout *team*"))), "{text}");
+        assert!(!text.contains("*team*"), "what a team wrote is text: {text}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub fn checklist_screen(printer: &Printer, list: &Checklist) -> String {
         let who = match (&item.by, item.at) {
             (Some(by), Some(at)) => format!("{} {}", one_line(by, Some(40)), at.strftime("%H:%MZ")),
             (Some(by), None) => one_line(by, Some(40)),
-            (None, _) => item.owner.to_owned(),
+            (None, _) => one_line(&item.owner, Some(40)),
         };
         let _ = writeln!(text, "  {tick} {:<16} {:<47} {who}", item.id, item.text);
         for line in item.note.iter().chain(&item.evidence) {

@@ -9,7 +9,7 @@ use super::Printer;
 use super::diff::{Detail, diff_summary, diff_text};
 use super::plan::checks;
 use super::table::age;
-use crate::discover::rollback::RollbackSnapshot;
+use crate::discover::rollback::{ChosenBy, RollbackSnapshot};
 use crate::event::{Finding, FindingStatus};
 use crate::helm::record::Record;
 use crate::plan::rollback::RollbackPlan;
@@ -42,7 +42,7 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
     let mut text = String::new();
     let title = printer.strong(title);
     let _ = writeln!(text, "{title}  {}   context {context}   namespace {}", plan.release, plan.namespace);
-    let why = if snapshot.choice.named { "as asked for" } else { "the last good one" };
+    let why = snapshot.choice.by.why();
     let width = plan.current_status.len().max(why.len());
     let digits = plan.new_revision.to_string().len();
     let _ = writeln!(
@@ -65,7 +65,7 @@ pub fn rollback_screen(printer: &Printer, screen: &RollbackScreen<'_>) -> String
     for (revision, reason) in &snapshot.choice.skipped {
         let _ = writeln!(text, "          revision {revision} is passed over: {reason}");
     }
-    if !snapshot.choice.named && snapshot.choice.helm != Some(plan.target_revision) {
+    if snapshot.choice.by == ChosenBy::Search && snapshot.choice.helm != Some(plan.target_revision) {
         let _ = match snapshot.choice.helm {
             Some(revision) => {
                 writeln!(text, "          plain `helm rollback` would choose revision {revision}")

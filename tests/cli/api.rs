@@ -19,7 +19,9 @@ pub struct Seen {
     now: AtomicUsize,
     /// The most that were answered at the same time.
     pub at_once: AtomicUsize,
-    /// Method and path of each request that could change something.
+    /// Method and path of each request.
+    pub requests: Mutex<Vec<String>>,
+    /// Those of them that could change something.
     pub writes: Mutex<Vec<String>>,
 }
 
@@ -69,9 +71,11 @@ fn serve(stream: &TcpStream, seen: &Seen, objects: &HashMap<&str, Vec<Value>>) {
         std::thread::sleep(Duration::from_millis(10));
         let path = target.split('?').next().unwrap_or_default();
         let is_question = target.contains("dryRun=All") || path.contains("selfsubjectaccessreviews");
+        let request = format!("{method} {path}");
         if method != "GET" && !is_question {
-            seen.writes.lock().unwrap().push(format!("{method} {path}"));
+            seen.writes.lock().unwrap().push(request.clone());
         }
+        seen.requests.lock().unwrap().push(request);
         let (status, answer) = answer(&method, path, &body, objects);
         let answer = answer.to_string();
         seen.now.fetch_sub(1, Ordering::SeqCst);

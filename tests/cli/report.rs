@@ -92,6 +92,29 @@ fn nothing_to_report_is_said() {
 }
 
 #[test]
+fn a_team_says_who_does_what() {
+    let api = api();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("team.yaml").display().to_string();
+    fs::write(&path, "checklist:\n  owners: {workflow: the checkout team}\n").unwrap();
+    let shown = against(&api, &["checklist", "--config", &path]);
+    let line = |item: &str| shown.stdout.lines().find(|line| line.contains(item)).unwrap_or_default();
+    assert!(line("[ ] workflow").ends_with("  the checkout team"), "{shown}");
+    assert!(line("[ ] postmortem").ends_with("  DevOps Lead"), "{shown}");
+    let exported = against(&api, &["checklist", "export", "--config", &path]);
+    assert!(exported.stdout.contains("end-to-end (owner: the checkout team)\n"), "{exported}");
+
+    fs::write(&path, "checklist:\n  owners: {coffee: SRE}\n").unwrap();
+    for command in [&["config", "validate"][..], &["checklist"]] {
+        let refused = against(&api, &[command, &["--config", &path]].concat());
+        assert_eq!(refused.code, 1, "{refused}");
+        let place = format!("{path}:2:12: \"coffee\" is no item of the checklist; there are pods, ");
+        assert!(refused.stderr.contains(&place), "{refused}");
+    }
+    assert!(api.seen.writes.lock().unwrap().is_empty());
+}
+
+#[test]
 fn the_checklist_is_shown_and_exported() {
     let api = api();
     assert_snapshot!("checklist", against(&api, &["checklist"]).to_string());

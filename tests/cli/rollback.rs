@@ -244,6 +244,11 @@ fn differences_are_shown_line_by_line_and_secrets_not_at_all() {
     let json = run_against(&api, &["diff", "-o", "json"]);
     let document: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((&document["kind"], &document["exitCode"]), (&json!("Diff"), &json!(1)), "{json}");
+    let configuration = "GET /api/v1/namespaces/shop/configmaps/kubectl-rollback";
+    let has_asked = || api.seen.requests.lock().unwrap().iter().any(|request| request == configuration);
+    assert!(!has_asked(), "nothing of the configuration changes what is different");
+    run_against(&api, &["plan"]);
+    assert!(has_asked(), "a plan may be about a database");
     let same = run_against(&api, &["diff", "3"]);
     assert_eq!(same.code, 1, "somebody scaled, which the revision undoes: {same}");
 }

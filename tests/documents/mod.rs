@@ -1,5 +1,7 @@
 //! What the tests of the documents read from them: blocks of code, code within the text, the words of a command line.
 
+pub mod shown;
+
 /// A fenced block of code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {

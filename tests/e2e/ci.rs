@@ -80,12 +80,16 @@ fn install(test: &Test, helm: Helm) -> Release<'_> {
     Release::install(test, helm, "variants/registry-split", &values("good-1"))
 }
 
+/// The release that a deploy finds, and the pipeline that runs the deploy with the same Helm.
+fn installed(test: &Test, helm: Helm) -> (Release<'_>, Pipeline) {
+    (install(test, helm), Pipeline::new(test, helm))
+}
+
 #[test]
 fn a_good_deploy_is_left_as_it_is() {
     for helm in Helm::BOTH {
         let Some(test) = Test::begin() else { return };
-        let release = install(&test, helm);
-        let pipeline = Pipeline::new(&test, helm);
+        let (release, pipeline) = installed(&test, helm);
         let run =
             pipeline.run(&test, &[], &pipeline.upgrade(&values("good-2"), "--set a.b=hunter2")).expect(0);
         let result = run.json();
@@ -136,8 +140,7 @@ fn what_the_deploy_prints_can_be_folded_away() {
 fn a_crashing_deploy_is_stopped_and_taken_back() {
     for helm in Helm::BOTH {
         let Some(test) = Test::begin() else { return };
-        let release = install(&test, helm);
-        let pipeline = Pipeline::new(&test, helm);
+        let (release, pipeline) = installed(&test, helm);
         let line = pipeline.upgrade(&values("crash"), "--wait --timeout 60s");
         let run = pipeline.run(&test, &[], &line).expect(1);
         let deploy = run.json()["deploy"].clone();
@@ -149,6 +152,9 @@ fn a_crashing_deploy_is_stopped_and_taken_back() {
         assert!(summary.contains("CrashLoop") && summary.contains("KeyError"), "{summary}");
         assert!(summary.contains("rolled back to revision 1 as revision 3"), "{summary}");
         assert!(run.stderr.contains("KeyError: 'SMTP_URL'"), "{run}");
+        // Nobody has asked for that revision.
+        let target = "target  revision 1  the last good one, noted before the deploy";
+        assert!(run.stderr.contains(target) && !run.stderr.contains("as asked for"), "{run}");
 
         // What plain Helm takes to say so, on the same release.
         let begin = std::time::Instant::now();
@@ -168,8 +174,7 @@ fn a_crashing_deploy_is_stopped_and_taken_back() {
 #[test]
 fn helm_without_wait_is_waited_for() {
     let Some(test) = Test::begin() else { return };
-    let release = install(&test, Helm::Four);
-    let pipeline = Pipeline::new(&test, Helm::Four);
+    let (release, pipeline) = installed(&test, Helm::Four);
     let run = pipeline.run(&test, &[], &pipeline.upgrade(&values("crash"), "")).expect(1);
     let result = run.json();
     assert_eq!(result["deploy"]["exitCode"], 0, "{run}");
@@ -181,8 +186,7 @@ fn helm_without_wait_is_waited_for() {
 #[test]
 fn a_deploy_that_is_ready_and_not_well_is_taken_back() {
     let Some(test) = Test::begin() else { return };
-    let release = install(&test, Helm::Four);
-    let pipeline = Pipeline::new(&test, Helm::Four);
+    let (release, pipeline) = installed(&test, Helm::Four);
     let upgrade = pipeline.upgrade(&values("good-2"), "--wait --timeout 60s");
     let script = format!(
         "{upgrade} && {} delete deployment worker -n {}",
@@ -216,8 +220,7 @@ fn a_deploy_that_is_ready_and_not_well_is_taken_back() {
 fn a_deploy_that_is_killed_is_taken_back() {
     for helm in Helm::BOTH {
         let Some(test) = Test::begin() else { return };
-        let release = install(&test, helm);
-        let pipeline = Pipeline::new(&test, helm);
+        let (release, pipeline) = installed(&test, helm);
         let upgrade = pipeline.upgrade(&values("unready"), "--wait --timeout 60s");
         // Helm itself: its record stays pending.
         let script = format!("{upgrade} & helm=$!; sleep 4; kill -9 $helm; wait $helm");
@@ -238,8 +241,7 @@ fn a_deploy_that_is_killed_is_taken_back() {
 fn a_signal_ends_the_deploy_and_takes_it_back() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let Some(test) = Test::begin() else { return };
-        let release = install(&test, Helm::Four);
-        let pipeline = Pipeline::new(&test, Helm::Four);
+        let (release, pipeline) = installed(&test, Helm::Four);
         let line = pipeline.upgrade(&values("unready"), "--wait --timeout 60s");
         let arguments = ["ci", "shop", "-o", "json", "--"];
         let running = test.start(&arguments.into_iter().chain(line.split_whitespace()).collect::<Vec<_>>());
@@ -277,8 +279,7 @@ fn what_has_no_way_back_is_left() {
 #[test]
 fn a_deploy_that_wrote_nothing_is_only_told() {
     let Some(test) = Test::begin() else { return };
-    let release = install(&test, Helm::Four);
-    let pipeline = Pipeline::new(&test, Helm::Four);
+    let (release, pipeline) = installed(&test, Helm::Four);
     let run = pipeline.run(&test, &[], &pipeline.upgrade(&values("good-2"), "--set web=broken")).expect(1);
     let result = run.json();
     assert!(text(&result["deploy"]["leftAlone"]).contains("wrote no revision"), "{run}");
@@ -295,8 +296,7 @@ fn a_deploy_that_goes_back_by_itself_is_not_taken_back_again() {
     for (helm, flag) in [(Helm::Three, "--atomic"), (Helm::Four, "--rollback-on-failure")] {
         for own in [&["--no-fail-fast"][..], &[]] {
             let Some(test) = Test::begin() else { return };
-            let release = install(&test, helm);
-            let pipeline = Pipeline::new(&test, helm);
+            let (release, pipeline) = installed(&test, helm);
             let line = pipeline.upgrade(&values("crash"), &format!("{flag} --timeout 20s"));
             let run = pipeline.run(&test, own, &line).expect(1);
             let result = run.json();

@@ -16,6 +16,8 @@ use crate::plan::last_good::{LastGood, NothingToDo, RevisionFacts, SkipReason, V
 pub struct Wanted {
     /// This one.
     pub revision: Option<u64>,
+    /// That one was not named by the operator, but noted before a deploy.
+    pub noted: bool,
     /// The newest good one that ran this tag.
     pub tag: Option<String>,
     /// The good one that was deployed then.
@@ -118,6 +120,28 @@ fn reasons(skipped: &[(u64, SkipReason)]) -> String {
     lines.concat()
 }
 
+/// Who has chosen the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// The operator, who named it or what it must be.
+    Operator,
+    /// This tool: the last good one.
+    Search,
+    /// This tool: the one that was deployed, and had really run, before a deploy that it has watched.
+    Watch,
+}
+
+impl ChosenBy {
+    /// Why this revision, in a few words.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Operator => "as asked for",
+            Self::Search => "the last good one",
+            Self::Watch => "the last good one, noted before the deploy",
+        }
+    }
+}
+
 /// The target and how it was chosen.
 #[derive(Debug, Clone)]
 pub struct Choice {
@@ -127,8 +151,8 @@ pub struct Choice {
     pub skipped: Vec<(u64, SkipReason)>,
     /// What plain `helm rollback` would have chosen; `None` when that revision is not stored.
     pub helm: Option<u64>,
-    /// Whether the operator named it.
-    pub named: bool,
+    /// Whose choice it was.
+    pub by: ChosenBy,
     /// What speaks against a revision that was named.
     pub doubt: Option<SkipReason>,
 }
@@ -182,7 +206,8 @@ pub(super) async fn choose(
             return Err(RollbackError::NotGood { name: name.to_owned(), revision, reason });
         }
         let doubt = doubt(&line.records);
-        let choice = Choice { revision, skipped: Vec::new(), helm, named: true, doubt };
+        let by = if wanted.noted { ChosenBy::Watch } else { ChosenBy::Operator };
+        let choice = Choice { revision, skipped: Vec::new(), helm, by, doubt };
         return Ok(Line { choice, ..line });
     }
     search(storage, name, metas, wanted, helm).await
@@ -205,7 +230,7 @@ async fn read_down_to(storage: &Storage, metas: &[RecordMeta], revision: u64) ->
     let mut line = Line {
         records: Vec::new(),
         unreadable: Vec::new(),
-        choice: Choice { revision, skipped: Vec::new(), helm: None, named: true, doubt: None },
+        choice: Choice { revision, skipped: Vec::new(), helm: None, by: ChosenBy::Operator, doubt: None },
     };
     for (meta, body) in wanted.iter().zip(bodies) {
         match body {
@@ -275,6 +300,7 @@ async fn search(
     };
     records.retain(|stored| stored.meta.revision >= revision);
     let skipped = skipped.into_iter().filter(|(number, _)| *number > revision).collect();
-    let choice = Choice { revision, skipped, helm, named: !wanted.is_default(), doubt: None };
+    let by = if wanted.is_default() { ChosenBy::Search } else { ChosenBy::Operator };
+    let choice = Choice { revision, skipped, helm, by, doubt: None };
     Ok(Line { records, unreadable, choice })
 }

@@ -174,6 +174,17 @@ pub enum Takeable {
     Any,
 }
 
+impl Takeable {
+    /// Whose lock may be taken after a look at it; an error is whoever holds it.
+    pub fn of(found: Found) -> Result<Self, Box<Holder>> {
+        match found {
+            Found::Free => Ok(Self::Lifeless),
+            Found::Lifeless(version) => Ok(Self::Watched(version)),
+            Found::Held(holder) => Err(Box::new(holder)),
+        }
+    }
+}
+
 /// Who is at work on a release. A lock that has not been renewed for long by our clock is watched until it is renewed or
 /// has expired.
 pub async fn look(client: &Client, namespace: &str, name: &str) -> Result<Found, LeaseError> {

@@ -8,7 +8,7 @@ use super::objects::{self, ObjectHistory, ObjectKey, Rendered};
 use super::saved::{SavedPlan, moved};
 use super::*;
 use crate::discover::apis::Apis;
-use crate::discover::rollback::Choice;
+use crate::discover::rollback::{Choice, ChosenBy};
 use crate::discover::workload::Autoscaler;
 use crate::helm::meta::RecordMeta;
 use crate::helm::storage::StoredRecord;
@@ -64,7 +64,7 @@ fn snapshot(objects: Vec<FoundObject>) -> RollbackSnapshot {
         metas: vec![RecordMeta::for_test("todo", 7, "failed"), RecordMeta::for_test("todo", 5, "superseded")],
         current: stored(7, "failed"),
         target: stored(5, "superseded"),
-        choice: Choice { revision: 5, skipped: Vec::new(), helm: None, named: false, doubt: None },
+        choice: Choice { revision: 5, skipped: Vec::new(), helm: None, by: ChosenBy::Search, doubt: None },
         objects,
         apis: Apis::default(),
         obstacles: Vec::new(),
