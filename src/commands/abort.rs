@@ -78,7 +78,7 @@ async fn undo_all(own: &Session, arguments: &AbortArgs, opened: Opened) -> Resul
     let word = head.release.as_deref().unwrap_or("yes");
     own.confirm(&format!("Put back what was there before operation {id}?"), word).await?;
     if let Some((step, _)) = &database {
-        own.unless_interrupted(database_let_alone(own, step)).await?;
+        own.unless_interrupted(Box::pin(database_let_alone(own, step))).await?;
     }
     let (operation, journal) = operation::take_up(own, opened, State::Aborting, &takeable).await?;
     let answer = Box::pin(put_back(own, &journal, &restore)).await;

@@ -33,13 +33,7 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     session.protect(&arguments.protection, arguments.dry_run).await?;
 
     let snapshot = Box::pin(survey::find(session, &assignment)).await?;
-    let standing = match &snapshot.release_name {
-        Some(name) => {
-            let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
-            lock::check(session, name, metas, arguments.take_over).await?
-        }
-        None => lock::Standing::without_release(arguments.take_over),
-    };
+    let standing = nobody_else(session, &snapshot, arguments.take_over).await?;
     let asks_the_server = arguments.dry_run != DryRun::Client;
     let survey = Box::pin(survey::weigh(session, assignment, snapshot, asks_the_server)).await?;
     let Survey { plan, snapshot, findings, .. } = &survey;
@@ -56,6 +50,8 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     }
     survey.show(session);
     if survey.is_refused() && !arguments.skip_preflight {
+        // Somebody who has begun meanwhile is a better answer than what a check met of their writes.
+        nobody_else(session, snapshot, arguments.take_over).await?;
         return Ok(facts.refused(session));
     }
     let word = plan.release.as_ref().map_or("yes", |release| release.name.as_str());
@@ -95,6 +91,19 @@ pub async fn run(session: &Session, arguments: &EmergencyArgs) -> Result<Conclus
     };
     let answer = Box::pin(carry_out(session, &mut facts, run)).await;
     operation::conclude(session, operation, answer, State::Finished).await
+}
+
+/// Refuses where somebody else is at work on the release.
+async fn nobody_else(
+    session: &Session,
+    snapshot: &Snapshot,
+    take_over: bool,
+) -> Result<lock::Standing, Failure> {
+    let Some(name) = &snapshot.release_name else {
+        return Ok(lock::Standing::without_release(take_over));
+    };
+    let metas = snapshot.release.as_ref().map_or(&[][..], |release| &release.metas);
+    lock::check(session, name, metas, take_over).await
 }
 
 /// Who owns each container's image now, for handing the fields over later, by whomever.
