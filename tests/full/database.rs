@@ -1,84 +1,39 @@
 //! Databases with a real alembic on a real PostgreSQL: looked at, found unfit, taken back, taken back half-way, gone on with.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
 
 use crate::begin;
+use crate::database_steps::{self, WITH_DATABASE, assert_started, config, images, schema};
 use crate::documents;
 use crate::harness::{Cluster, Run, Test, wait_for};
 use crate::runbook;
-use crate::sql_platform::{REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform, values};
+use crate::sql_platform::{ALEMBIC, REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform};
 
 #[path = "../documents/walk.rs"]
 mod walk;
 
-const DATABASE: &str = "database: {adapter: alembic, workload: deploy/todo-backend}\n";
-
-/// What an emergency and `to` are told to take the database back without a question.
-const WITH_DATABASE: [&str; 3] = ["--yes", "--db-downgrade", "--i-have-a-backup"];
-
-fn config(text: &str) -> NamedTempFile {
-    let mut file = NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
-}
-
-/// A run with the configuration of the database; what it says must not hold the password.
 #[track_caller]
 fn run(test: &Test, arguments: &[&str]) -> Run {
-    let file = config(DATABASE);
-    let path = file.path().display().to_string();
-    let all: Vec<&str> = arguments.iter().copied().chain(["--config", &path, "-o", "json"]).collect();
-    let run = test.run(&all);
-    assert!(!run.stdout.contains("correct-horse") && !run.stderr.contains("correct-horse"), "{run}");
-    run
+    database_steps::run(test, &ALEMBIC, arguments)
 }
 
 #[track_caller]
 fn emergency(test: &Test, flags: &[&str]) -> Run {
-    let arguments: Vec<&str> = ["emergency", "--tag", "v1"].iter().chain(flags).copied().collect();
-    run(test, &arguments)
-}
-
-fn images(cluster: &Cluster) -> [String; 2] {
-    ["deploy/todo-backend", "deploy/reminder-consumer"].map(|workload| cluster.image(workload))
+    database_steps::emergency(test, &ALEMBIC, flags)
 }
 
 fn of_tag(tag: &str) -> [String; 2] {
-    let image = format!("ghcr.io/acme/backend-sql:{tag}");
-    [image.clone(), image]
-}
-
-/// Nothing is stopped, and nothing of ours is noted on a workload.
-#[track_caller]
-fn assert_started(cluster: &Cluster, said: &Run) {
-    for name in ["deploy/todo-backend", "deploy/reminder-consumer"] {
-        let workload = cluster.workload(name);
-        assert_eq!(workload.replicas, Some(1), "{name}\n{said}");
-        let annotations = workload.object["metadata"]["annotations"].to_string();
-        assert!(!annotations.contains("rollback.kubectl.dev"), "{name}: {annotations}\n{said}");
-    }
+    database_steps::of_tag(&ALEMBIC, tag)
 }
 
 /// The next deploy finds everything as it wants it.
 #[track_caller]
 fn assert_helm_goes_on(platform: &SqlPlatform<'_>) {
-    platform.release.upgrade_and_wait(&values("v2"));
+    platform.upgrade("v2");
     assert_eq!(platform.revision(), REVISION_OF_V2);
-}
-
-#[track_caller]
-fn schema(run: &Run) -> (String, String) {
-    let document = run.json();
-    let findings = document["preflight"].as_array().unwrap_or_else(|| panic!("{run}"));
-    let found = findings.iter().find(|finding| finding["check"] == "schema");
-    let found = found.unwrap_or_else(|| panic!("nothing about the schema: {run}"));
-    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("message"))
 }
 
 #[test]
@@ -248,7 +203,7 @@ fn a_migration_that_fails_half_way_starts_what_fits() {
 /// Kills an emergency to `v1` while the Job of its downgrade runs; answers the operation.
 #[track_caller]
 fn killed_while_it_takes_the_database_back(test: &Test) -> String {
-    let file = config(DATABASE);
+    let file = config(ALEMBIC.database);
     let path = file.path().display().to_string();
     let arguments: Vec<&str> = ["emergency", "--tag", "v1", "--config", &path, "-o", "json"]
         .iter()

@@ -12,7 +12,9 @@ mod harness;
 mod documents;
 
 mod database;
+mod database_steps;
 mod diagnosis;
+mod django;
 mod interruption;
 mod restoration;
 mod runbook;
