@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::begin;
-use crate::database_steps::{self, WITH_DATABASE, assert_started, images, of_tag, schema};
+use crate::database_steps::{self, WITH_DATABASE, assert_started, config, images, of_tag, schema};
 use crate::harness::{Run, Test};
 use crate::sql_platform::{DJANGO, SqlPlatform};
 
@@ -130,6 +130,11 @@ fn a_migration_of_django_without_a_way_back_starts_what_fits() {
     let cluster = &test.cluster;
     let platform = SqlPlatform::with(&test, &DJANGO);
     platform.upgrade("v2-half");
+    // The plan tells it, in place of the SQL.
+    let file = config(DJANGO.database);
+    let path = file.path().display().to_string();
+    let plan = test.run(&["db", "plan", "--tag", "v1", "--config", &path]).expect(0);
+    assert!(plan.stdout.contains("todos.0003_rename_title is not reversible"), "{plan}");
     let failed = emergency(&test, &WITH_DATABASE).expect(7);
     assert_eq!(images(cluster), of_tag(&DJANGO, "v2-half"), "{failed}");
     assert_started(cluster, &failed);

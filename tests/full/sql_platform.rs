@@ -1,4 +1,4 @@
-//! The sample platform with a real database: `tests/platform/todo-sql` at a version, with a schema at a revision.
+//! The sample platform with a real database: `tests/platform/todo-sql` at a version of a backend, with a schema at a revision.
 
 use std::process::Command;
 use std::time::Duration;
