@@ -86,7 +86,9 @@ fn flags_within_the_text_exist() {
     // Flags of other programs that the documents speak of: xtask's, Helm's, cargo's.
     let foreign =
         ["all", "mode", "name", "max-age", "only", "path", "release", "lib", "workspace", "all-targets"];
-    let foreign = [&foreign[..], &["atomic", "rollback-on-failure", "password", "sql", "backwards"]].concat();
+    let foreign =
+        [&foreign[..], &["atomic", "rollback-on-failure", "password", "sql", "backwards", "verbosity"]]
+            .concat();
     let foreign =
         [&foreign[..], &["set", "force-conflicts", "wait", "locked", "replicas", "for", "install"]].concat();
     let mut wrong = Vec::new();

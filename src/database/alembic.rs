@@ -72,6 +72,7 @@ fn links(text: &str) -> Result<(Vec<Migration>, Vec<String>), ReadError> {
             id: link[3].to_owned(),
             parents: all.map(str::to_owned).collect(),
             description: link.get(5).map_or("", |text| text.as_str()).trim().to_owned(),
+            ..Migration::default()
         });
     }
     Ok((known, heads))

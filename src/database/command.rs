@@ -9,7 +9,8 @@ pub(super) fn read(current: Option<&Said>, history: &Said) -> Result<Reading, Re
         split.map(|(id, rest)| (id.to_owned(), rest.trim().to_owned())).collect()
     };
     let known = lines(history.output()?);
-    let known = known.into_iter().map(|(id, description)| Migration { id, description, parents: Vec::new() });
+    let known =
+        known.into_iter().map(|(id, description)| Migration { id, description, ..Migration::default() });
     let at = current.map(|said| said.output()).transpose()?.unwrap_or_default();
     Ok(in_a_line(known.collect(), lines(at).into_iter().map(|(id, _)| id).take(1).collect()))
 }

@@ -1,7 +1,8 @@
-//! What Django's `showmigrations --plan` says: every migration of every application, in the order in which they are
-//! applied.
+//! What Django's `showmigrations --plan --verbosity 2` says: every migration of every application that the image has a file
+//! for, in the order in which they are applied, with those that it stands on. Of what was applied and has no file it says
+//! nothing; an image is never lost.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -9,22 +10,23 @@ use regex::Regex;
 use super::{Migration, Question, ReadError, Reading, Said};
 use crate::plan::database::Downgrade;
 
-/// `[X]  auth.0001_initial`, with the number of squashed ones behind it.
-static LINE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^\[([X ])\]\s+(\w+\.\w+)(?:\s|$)").expect("the pattern is a constant"));
+/// `[X]  auth.0002_alter ... (auth.0001_initial, contenttypes.0001_initial)`.
+static LINE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^\[([X ])\]\s+(\w+\.\S+)(?: \.\.\. \((.*)\))?$").expect("the pattern is a constant")
+});
 
 pub(super) fn read(history: &Said) -> Result<Reading, ReadError> {
     let mut known = Vec::new();
     let mut applied = Vec::new();
-    let mut heads: BTreeMap<String, String> = BTreeMap::new();
     for line in history.output()?.lines() {
         let Some(found) = LINE.captures(line.trim_end()) else { continue };
         let id = found[2].to_owned();
         if &found[1] == "X" {
             applied.push(id.clone());
         }
-        heads.insert(application(&id).to_owned(), id.clone());
-        known.push(Migration { id, ..Migration::default() });
+        let parents = found.get(3).map_or("", |parents| parents.as_str()).split(", ");
+        let parents = parents.filter(|parent| !parent.is_empty()).map(str::to_owned).collect();
+        known.push(Migration { id, parents, ..Migration::default() });
     }
     if known.is_empty() {
         let what = "no migration is named in it".to_owned();
@@ -32,8 +34,15 @@ pub(super) fn read(history: &Said) -> Result<Reading, ReadError> {
     }
     known.reverse();
     applied.reverse();
-    let at = applied.first().cloned().into_iter().collect();
-    Ok(Reading { known, heads: heads.into_values().collect(), at, applied, lost: Vec::new() })
+    let heads = newest(known.iter().map(|migration| &migration.id));
+    let at = newest(applied.iter());
+    Ok(Reading { known, heads, at, applied, lost: Vec::new() })
+}
+
+/// The newest migration of each application, of migrations newest first: one application's says nothing of another's.
+fn newest<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    ids.filter(|id| seen.insert(application(id))).cloned().collect()
 }
 
 /// The application that a migration belongs to.

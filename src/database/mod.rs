@@ -34,6 +34,9 @@ pub struct Migration {
     pub parents: Vec<String>,
     /// What its author says about it.
     pub description: String,
+    /// Whether the program says that it cannot undo it.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub irreversible: bool,
 }
 
 /// What a program said in one image.
@@ -130,6 +133,14 @@ pub fn last_line(text: &str) -> String {
     redact(last_words(text))
 }
 
+/// The same of a program that takes a database back.
+pub fn last_line_of(adapter: Adapter, text: &str) -> String {
+    match adapter {
+        Adapter::Flyway => flyway::last_words(text),
+        _ => last_line(text),
+    }
+}
+
 /// Why an answer is no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -173,7 +184,7 @@ pub fn questions(config: &DatabaseConfig, wanted: Wanted) -> Vec<(Question, Vec<
             all
         }
         Adapter::Django => {
-            vec![(Question::History, with(&["showmigrations", "--plan", "--no-color", "--verbosity", "1"]))]
+            vec![(Question::History, with(&["showmigrations", "--plan", "--no-color", "--verbosity", "2"]))]
         }
         Adapter::Flyway => vec![(Question::History, with(&["info", "-outputType=json"]))],
         Adapter::Command => {

@@ -6,16 +6,19 @@ use serde_json::json;
 use super::*;
 use crate::config::Workload;
 
+mod django;
+mod flyway;
+
 /// Settings that say nothing but the program.
 pub fn settings(adapter: Adapter) -> DatabaseConfig {
     DatabaseConfig::of(adapter, "deploy/web".parse::<Workload>().unwrap())
 }
 
-fn said(question: Question, code: i32, stdout: &str, stderr: &str) -> Said {
+pub fn said(question: Question, code: i32, stdout: &str, stderr: &str) -> Said {
     Said { question, code, stdout: stdout.to_owned(), stderr: stderr.to_owned() }
 }
 
-fn ids(migrations: &[Migration]) -> Vec<&str> {
+pub fn ids(migrations: &[Migration]) -> Vec<&str> {
     migrations.iter().map(|migration| migration.id.as_str()).collect()
 }
 
@@ -75,39 +78,6 @@ fn what_alembic_fails_with_is_said_without_credentials() {
     assert!(error.contains("none of 3 migrations is a head"), "{error}");
     let error = read(&settings(Adapter::Alembic), Wanted::Image, &[]).unwrap_err().to_string();
     assert_eq!(error, "it said nothing about its history");
-}
-
-#[test]
-fn django_lists_what_was_applied() {
-    let text = "[X]  contenttypes.0001_initial\n[X]  auth.0001_initial\n[ ]  auth.0002_alter (2 squashed migrations)\nnoise\n";
-    let all = [said(Question::History, 0, text, "")];
-    let reading = read(&settings(Adapter::Django), Wanted::Database, &all).unwrap();
-    assert_eq!(ids(&reading.known), ["auth.0002_alter", "auth.0001_initial", "contenttypes.0001_initial"]);
-    assert_eq!(reading.applied, ["auth.0001_initial", "contenttypes.0001_initial"]);
-    assert_eq!(reading.heads, ["auth.0002_alter", "contenttypes.0001_initial"]);
-    let none = [said(Question::History, 0, "Operations\n", "")];
-    assert!(read(&settings(Adapter::Django), Wanted::Image, &none).is_err());
-}
-
-#[test]
-fn flyway_tells_what_it_has_no_file_for() {
-    let line = |version: &str, state: &str| json!({"category": "Versioned", "version": version, "description": "d", "type": "SQL", "state": state});
-    let info = |lines: Vec<serde_json::Value>| {
-        let text = format!("A notice\n{}", json!({"schemaVersion": "3", "migrations": lines}));
-        read(&settings(Adapter::Flyway), Wanted::Database, &[said(Question::History, 0, &text, "")])
-    };
-    let repeatable = json!({"category": "Repeatable", "version": "", "state": "Success"});
-    let newer =
-        info(vec![line("1", "Success"), line("2", "Success"), line("3", "Pending"), repeatable]).unwrap();
-    assert_eq!(
-        (ids(&newer.known), newer.at.join(","), newer.heads.join(",")),
-        (vec!["3", "2", "1"], "2".into(), "3".into())
-    );
-    assert_eq!(newer.applied, ["2", "1"]);
-    let older = info(vec![line("1", "Success"), line("2", "Future")]).unwrap();
-    assert_eq!((ids(&older.known), older.lost.join(",")), (vec!["1"], "2".into()));
-    let error = info(vec![line("1", "Success"), line("2", "Failed")]).unwrap_err().to_string();
-    assert!(error.contains("version 2 has failed half-way"), "{error}");
 }
 
 #[test]

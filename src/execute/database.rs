@@ -21,7 +21,7 @@ use crate::event::{EventKind, Phase, StageStatus};
 use crate::plan::database::{DatabasePlan, Standing};
 use crate::wait::completion::{Run, RunEnd};
 use crate::wait::redaction::redact;
-use crate::words::{counted, last_words};
+use crate::words::counted;
 use crate::workload::WorkloadRef;
 use kube::api::{Api, DynamicObject};
 
@@ -83,6 +83,9 @@ pub struct DatabaseDone {
     pub standing: Standing,
     /// Where it is, where that could be read.
     pub at: Option<Vec<String>>,
+    /// What is still to be undone, newest first, where that could be read.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left: Vec<String>,
     /// The Job that ran the downgrade, where one did.
     pub job: Option<String>,
     /// The last lines of its output, without credentials.
@@ -97,6 +100,7 @@ impl DatabaseDone {
         Self {
             standing: Standing::Untouched,
             at: None,
+            left: Vec::new(),
             job: None,
             output: Vec::new(),
             problem: Some(not_begun(why)),
@@ -195,12 +199,13 @@ async fn take_back(context: &Context, plan: &DatabasePlan) -> DatabaseDone {
     };
     match plan.standing(&before) {
         Standing::Down => return ended(context, plan, last, Ok(before)),
-        Standing::Untouched if before.at != plan.downgrade.from => {
+        Standing::Untouched if plan.place(&before) != plan.downgrade.from => {
+            let place = plan.place(&before);
             return DatabaseDone {
-                at: Some(before.at.clone()),
+                at: Some(place.clone()),
                 ..DatabaseDone::not_begun(format!(
                     "somebody has moved the database to {} since the plan was made",
-                    before.position()
+                    position(&place)
                 ))
             };
         }
@@ -295,15 +300,14 @@ fn ended(
     let output = ran.as_ref().map(|ran| show_output(context, ran)).unwrap_or_default();
     let job_ended_well = ran.as_ref().is_some_and(|ran| ran.problem.is_none());
     let (job, problem) = ran.map_or((None, None), |ran| (Some(ran.run.name), ran.problem));
-    let last = match last_words(&output.join("\n")) {
-        "" => String::new(),
-        last => format!(" with «{last}»"),
-    };
+    let last = database::last_line_of(plan.settings.adapter, &output.join("\n"));
+    let last = if last.is_empty() { last } else { format!(" with «{last}»") };
     let said = |job: &Option<String>, problem: &Option<String>| match (job, problem) {
         (Some(job), Some(problem)) => format!("the Job {job} {problem}{last}"),
         (Some(job), None) => format!("the Job {job} succeeded"),
         _ => String::new(),
     };
+    let left = now.as_ref().map(|reading| plan.left(reading)).unwrap_or_default();
     let (standing, at, problem) = match now {
         Err(trouble) if job_ended_well => {
             context.warn(format!("where the database is could not be read afterwards: {trouble}"));
@@ -319,7 +323,8 @@ fn ended(
         }
         Ok(reading) => {
             let standing = plan.standing(&reading);
-            let position = reading.position();
+            let place = plan.place(&reading);
+            let position = if reading.lost.is_empty() { position(&place) } else { reading.position() };
             let why = match standing {
                 Standing::Down => None,
                 _ => Some(format!("{}, and the database is at {position}", said(&job, &problem))),
@@ -330,10 +335,10 @@ fn ended(
                     job.as_deref().unwrap_or_default()
                 ));
             }
-            (standing, Some(reading.at), why)
+            (standing, Some(place), why)
         }
     };
-    DatabaseDone { standing, at, job, output, problem }
+    DatabaseDone { standing, at, left, job, output, problem }
 }
 
 /// Shows what the program has said, and answers it.

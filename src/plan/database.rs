@@ -3,6 +3,8 @@
 //! The goal is the newest migration of the *target image*, never "one back": a release may have brought several. What is to
 //! be undone are the migrations that were applied and that the target does not know (design D9).
 
+mod applications;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -61,14 +63,33 @@ pub fn fit(adapter: Adapter, current: &Reading, target: &Reading) -> Fit {
         let missing: Vec<String> = missing.cloned().collect();
         return if missing.is_empty() { Fit::Exact } else { Fit::Behind(missing) };
     }
+    let one_way: Vec<String> =
+        steps.iter().filter(|step| step.irreversible).map(|step| step.id.clone()).collect();
+    if !one_way.is_empty() {
+        return Fit::NeedsHuman(format!(
+            "the database is at {}, and {} cannot undo {}, which the target does not know: there is no undo migration, or this \
+             edition has no undo at all; the schema goes back by a backup or by hand",
+            current.position(),
+            adapter.as_str(),
+            position(&one_way)
+        ));
+    }
     let goal = match adapter {
         Adapter::Alembic => goal_in_a_graph(current, target, &steps),
-        Adapter::Django => Ok(goals_of_applications(current, target, &steps)),
+        Adapter::Django => applications::goals(current, target, &steps),
         Adapter::Flyway | Adapter::Command => goal_in_a_line(adapter, current, &steps),
     };
     match goal {
-        Ok(to) => Fit::Ahead(Downgrade { from: current.at.clone(), to, steps }),
+        Ok(to) => Fit::Ahead(Downgrade { from: concerned(adapter, &current.at, &steps), to, steps }),
         Err(why) => Fit::NeedsHuman(why),
+    }
+}
+
+/// Of a position what some migrations have to do with.
+fn concerned(adapter: Adapter, at: &[String], steps: &[Migration]) -> Vec<String> {
+    match adapter {
+        Adapter::Django => applications::concerned(at, steps),
+        _ => at.to_vec(),
     }
 }
 
@@ -97,11 +118,7 @@ pub fn known_up_to(adapter: Adapter, current: &Reading, goal: &str) -> Result<Re
         return Ok(Reading::default());
     }
     if let (Adapter::Django, Some(application)) = (adapter, goal.strip_suffix(".zero")) {
-        let others = |migration: &&Migration| crate::database::application(&migration.id) != application;
-        return Ok(Reading {
-            known: current.known.iter().filter(others).cloned().collect(),
-            ..Reading::default()
-        });
+        return Ok(applications::without(current, application));
     }
     let exact = current.known.iter().filter(|migration| migration.id == goal);
     let begins = current.known.iter().filter(|migration| migration.id.starts_with(goal));
@@ -117,15 +134,14 @@ pub fn known_up_to(adapter: Adapter, current: &Reading, goal: &str) -> Result<Re
         };
         return Err(format!("{goal} is {what}"));
     };
+    if adapter == Adapter::Django {
+        return Ok(applications::up_to(current, &goal.id));
+    }
     let index = current.known.iter().position(|migration| migration == *goal).unwrap_or_default();
     let below = crate::database::ancestors(&current.known, &goal.id);
     let stays = |(place, migration): &(usize, &Migration)| match adapter {
         Adapter::Alembic => below.contains(migration.id.as_str()),
-        Adapter::Django => {
-            *place >= index
-                || crate::database::application(&migration.id) != crate::database::application(&goal.id)
-        }
-        Adapter::Flyway | Adapter::Command => *place >= index,
+        _ => *place >= index,
     };
     let known =
         current.known.iter().enumerate().filter(stays).map(|(_, migration)| migration.clone()).collect();
@@ -151,23 +167,6 @@ fn goal_in_a_graph(current: &Reading, target: &Reading, steps: &[Migration]) -> 
         }
     }
     Ok(vec![head.clone()])
-}
-
-/// For each application that has something to undo, newest first, the last migration that stays.
-fn goals_of_applications(current: &Reading, target: &Reading, steps: &[Migration]) -> Vec<String> {
-    let mut goals: Vec<String> = Vec::new();
-    let application = crate::database::application;
-    let mut done: Vec<&str> = Vec::new();
-    for step in steps {
-        let name = application(&step.id);
-        if done.contains(&name) {
-            continue;
-        }
-        done.push(name);
-        let stays = current.applied.iter().find(|id| application(id) == name && target.knows(id));
-        goals.push(stays.cloned().unwrap_or_else(|| format!("{name}.zero")));
-    }
-    goals
 }
 
 /// The newest migration below those that are undone.
@@ -228,12 +227,22 @@ impl DatabasePlan {
         if !now.lost.is_empty() {
             return Standing::Unknown;
         }
-        let left = self.downgrade.steps.iter().filter(|step| now.applied.contains(&step.id)).count();
-        match left {
+        match self.left(now).len() {
             0 => Standing::Down,
             left if left == self.downgrade.steps.len() => Standing::Untouched,
             _ => Standing::HalfWay,
         }
+    }
+
+    /// What is still to be undone, newest first.
+    pub fn left(&self, now: &Reading) -> Vec<String> {
+        let steps = self.downgrade.steps.iter().map(|step| &step.id);
+        steps.filter(|id| now.applied.contains(id)).cloned().collect()
+    }
+
+    /// Where the database is, as far as that has to do with the way back.
+    pub fn place(&self, now: &Reading) -> Vec<String> {
+        concerned(self.settings.adapter, &now.at, &self.downgrade.steps)
     }
 
     /// How long it may take as a whole.

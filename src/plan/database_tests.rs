@@ -10,7 +10,7 @@ fn reading(links: &str, heads: &str, at: &str, applied: &str) -> Reading {
     let known = links.split_whitespace().map(|link| {
         let (parents, id) = link.split_once('>').unwrap_or(("", link));
         let parents = parents.split(',').filter(|parent| !parent.is_empty()).map(str::to_owned).collect();
-        Migration { id: id.to_owned(), parents, description: String::new() }
+        Migration { id: id.to_owned(), parents, ..Migration::default() }
     });
     Reading {
         known: known.collect(),
@@ -70,7 +70,7 @@ fn the_goal_is_the_targets_newest_migration() {
 
 #[test]
 fn django_goes_back_application_by_application() {
-    let current = reading("b.2 a.2 b.1 a.1", "a.2 b.2", "b.2", "b.2 a.2 b.1 a.1");
+    let current = reading("b.1>b.2 a.1>a.2 b.1 a.1", "a.2 b.2", "b.2 a.2", "b.2 a.2 b.1 a.1");
     for (target, expected) in [
         (reading("b.1 a.1", "a.1 b.1", "b.1", "b.1 a.1"), "b.2 a.2 to b.1 a.1"),
         (reading("a.2 a.1", "a.2", "a.2", "a.2 a.1"), "b.2 b.1 to b.zero"),
@@ -78,6 +78,18 @@ fn django_goes_back_application_by_application() {
     ] {
         assert_eq!(way(&fit(Adapter::Django, &current, &target)), expected);
     }
+    // Where the database is, is said of those that go.
+    let Fit::Ahead(downgrade) = fit(Adapter::Django, &current, &reading("a.2 b.1 a.1", "a.2 b.1", "", ""))
+    else {
+        panic!()
+    };
+    assert_eq!(downgrade.from, ["b.2"]);
+    // Two branches of one application: the program would undo what joins them, and leave the other.
+    let joined = reading("a.2,a.3>a.4 a.1>a.3 a.1>a.2 a.1", "a.4", "a.4", "a.4 a.3 a.2 a.1");
+    assert_eq!(
+        way(&fit(Adapter::Django, &joined, &reading("a.1>a.2 a.1", "a.2", "", ""))),
+        "a.3 stands on another branch than a.2, which the target knows"
+    );
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn in_a_line_only_the_newest_can_be_undone() {
 #[test]
 fn a_goal_may_be_named() {
     let line = reading("3c>4d 2b>3c 1a>2b 1a", "4d", "4d", "4d 3c 2b 1a");
-    let apps = reading("b.2 a.2 b.1 a.1", "a.2 b.2", "b.2", "b.2 a.2 b.1 a.1");
+    let apps = reading("b.1>b.2 a.1,b.1>a.2 b.1 a.1", "a.2 b.2", "b.2 a.2", "b.2 a.2 b.1 a.1");
     for (adapter, current, goal, expected) in [
         (Adapter::Alembic, &line, "2b", "4d 3c to 2b"),
         (Adapter::Alembic, &line, "2", "4d 3c to 2b"),
@@ -109,7 +121,8 @@ fn a_goal_may_be_named() {
         (Adapter::Alembic, &line, "9", "9 is no migration that the image that runs knows"),
         (Adapter::Command, &line, "3c", "4d to 3c"),
         (Adapter::Django, &apps, "b.1", "b.2 to b.1"),
-        (Adapter::Django, &apps, "b.zero", "b.2 b.1 to b.zero"),
+        (Adapter::Django, &apps, "b.zero", "b.2 a.2 b.1 to b.zero a.1"),
+        (Adapter::Django, &apps, "a.1", "a.2 to a.1"),
         (Adapter::Django, &apps, "b", "b is the beginning of several migrations"),
     ] {
         let way = known_up_to(adapter, current, goal).map(|target| way(&fit(adapter, current, &target)));

@@ -74,7 +74,7 @@ fn of_fit(
         ),
         Fit::Ahead(downgrade) => {
             let undone = counted(downgrade.steps.len(), "migration");
-            let to = position(&downgrade.to);
+            let (at, to) = (position(&downgrade.from), position(&downgrade.to));
             if takes_back {
                 (
                     FindingStatus::Pass,

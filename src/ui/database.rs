@@ -97,13 +97,11 @@ pub fn database_line(printer: &Printer, step: &DatabasePlan, done: &DatabaseDone
     if done.standing == Standing::HalfWay
         && let Some(at) = &done.at
     {
-        let left = step.downgrade.steps.iter().skip_while(|migration| !at.contains(&migration.id));
-        let left: Vec<&str> = left.map(|migration| migration.id.as_str()).collect();
         let _ = writeln!(
             text,
             "    of {from} → {to} it is at {}; still to be undone: {}",
             position(at),
-            left.join(", ")
+            position(&done.left)
         );
     }
     if !done.is_down() {

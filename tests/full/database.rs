@@ -1,92 +1,41 @@
 //! Databases with a real alembic on a real PostgreSQL: looked at, found unfit, taken back, taken back half-way, gone on with.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use tempfile::NamedTempFile;
+use serde_json::json;
 
 use crate::begin;
+use crate::database_steps::{
+    self, WITH_DATABASE, assert_started, downgrades, images, schema, with_configuration,
+};
 use crate::documents;
-use crate::harness::{Cluster, Run, Test, wait_for};
+use crate::harness::{Run, Test, wait_for};
 use crate::runbook;
-use crate::sql_platform::{REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform, values};
+use crate::sql_platform::{ALEMBIC, REVISION_OF_V1, REVISION_OF_V2, REVISION_OF_V2_HALF, SqlPlatform};
 
 #[path = "../documents/walk.rs"]
 mod walk;
 
-const DATABASE: &str = "database: {adapter: alembic, workload: deploy/todo-backend}\n";
-
-/// What an emergency and `to` are told to take the database back without a question.
-const WITH_DATABASE: [&str; 3] = ["--yes", "--db-downgrade", "--i-have-a-backup"];
-
-fn config(text: &str) -> NamedTempFile {
-    let mut file = NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
-}
-
-/// Arguments with the configuration of the database, and for JSON; the configuration lives as long as the file.
-pub fn with_configuration(arguments: &[&str]) -> (NamedTempFile, Vec<String>) {
-    let file = config(DATABASE);
-    let path = file.path().display().to_string();
-    let all = arguments.iter().copied().chain(["--config", &path, "-o", "json"]);
-    let all = all.map(str::to_owned).collect();
-    (file, all)
-}
-
-/// A run with the configuration of the database; what it says must not hold the password.
 #[track_caller]
 fn run(test: &Test, arguments: &[&str]) -> Run {
-    let (_file, all) = with_configuration(arguments);
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    let run = test.run(&all);
-    assert!(!run.stdout.contains("correct-horse") && !run.stderr.contains("correct-horse"), "{run}");
-    run
+    database_steps::run(test, &ALEMBIC, arguments)
 }
 
 #[track_caller]
 fn emergency(test: &Test, flags: &[&str]) -> Run {
-    let arguments: Vec<&str> = ["emergency", "--tag", "v1"].iter().chain(flags).copied().collect();
-    run(test, &arguments)
-}
-
-pub fn images(cluster: &Cluster) -> [String; 2] {
-    ["deploy/todo-backend", "deploy/reminder-consumer"].map(|workload| cluster.image(workload))
+    database_steps::emergency(test, &ALEMBIC, flags)
 }
 
 pub fn of_tag(tag: &str) -> [String; 2] {
-    let image = format!("ghcr.io/acme/backend-sql:{tag}");
-    [image.clone(), image]
-}
-
-/// Nothing is stopped, and nothing of ours is noted on a workload.
-#[track_caller]
-pub fn assert_started(cluster: &Cluster, said: &Run) {
-    for name in ["deploy/todo-backend", "deploy/reminder-consumer"] {
-        let workload = cluster.workload(name);
-        assert_eq!(workload.replicas, Some(1), "{name}\n{said}");
-        let annotations = workload.object["metadata"]["annotations"].to_string();
-        assert!(!annotations.contains("rollback.kubectl.dev"), "{name}: {annotations}\n{said}");
-    }
+    database_steps::of_tag(&ALEMBIC, tag)
 }
 
 /// The next deploy finds everything as it wants it.
 #[track_caller]
 pub fn assert_helm_goes_on(platform: &SqlPlatform<'_>) {
-    platform.release.upgrade_and_wait(&values("v2"));
+    platform.upgrade("v2");
     assert_eq!(platform.revision(), REVISION_OF_V2);
-}
-
-#[track_caller]
-fn schema(run: &Run) -> (String, String) {
-    let document = run.json();
-    let findings = document["preflight"].as_array().unwrap_or_else(|| panic!("{run}"));
-    let found = findings.iter().find(|finding| finding["check"] == "schema");
-    let found = found.unwrap_or_else(|| panic!("nothing about the schema: {run}"));
-    let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("message"))
 }
 
 #[test]
@@ -257,18 +206,13 @@ fn a_migration_that_fails_half_way_starts_what_fits() {
 #[track_caller]
 fn killed_while_it_takes_the_database_back(test: &Test) -> String {
     let arguments: Vec<&str> = ["emergency", "--tag", "v1"].iter().chain(&WITH_DATABASE).copied().collect();
-    let (_file, arguments) = with_configuration(&arguments);
+    let (_file, arguments) = with_configuration(&ALEMBIC, &arguments);
     let running = test.start(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let job =
         wait_for("the Job of the downgrade", Duration::from_secs(60), || downgrades(&test.cluster).pop());
     running.signal("KILL");
     assert_eq!(test.cluster.workload("deploy/todo-backend").replicas, Some(0));
     job["metadata"]["labels"]["rollback.kubectl.dev/operation"].as_str().unwrap().to_owned()
-}
-
-pub fn downgrades(cluster: &Cluster) -> Vec<Value> {
-    let is_one = |job: &Value| job["metadata"]["labels"]["rollback.kubectl.dev/database"] == "downgrade";
-    cluster.list("jobs").into_iter().filter(is_one).collect()
 }
 
 /// Killed while the Job of the downgrade runs: its end is waited for, and it is not run twice.

@@ -2,9 +2,10 @@
 //! undisturbed run does; `abort` leaves every workload on the image that it had, and the database where it is.
 
 use crate::begin;
-use crate::database::{assert_helm_goes_on, assert_started, downgrades, images, of_tag, with_configuration};
+use crate::database::{assert_helm_goes_on, of_tag};
+use crate::database_steps::{assert_started, downgrades, images, with_configuration};
 use crate::harness::{Killer, is_long_run, is_write, say};
-use crate::sql_platform::{REVISION_OF_V1, REVISION_OF_V2, SqlPlatform};
+use crate::sql_platform::{ALEMBIC, REVISION_OF_V1, REVISION_OF_V2, SqlPlatform};
 
 /// An emergency with the database, that does not wait for the lock of one that was killed.
 const EMERGENCY: [&str; 7] =
@@ -24,7 +25,7 @@ fn whoever_is_killed_with_a_database_can_be_gone_on_with_and_undone() {
     let killer = Killer::at(&test, move |method, target| {
         is_write(method, target) && (is_long || method == "POST" && is_of_jobs(target))
     });
-    let (_file, arguments) = with_configuration(&EMERGENCY);
+    let (_file, arguments) = with_configuration(&ALEMBIC, &EMERGENCY);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (undisturbed, writes) = killer.count(&test, &arguments);
     let undisturbed = undisturbed.expect(0);
@@ -43,7 +44,7 @@ fn whoever_is_killed_with_a_database_can_be_gone_on_with_and_undone() {
             assert_eq!(platform.revision(), REVISION_OF_V2);
             let earlier = downgrades(cluster).len();
             let Some(killed) = killer.kill(&test, &arguments, *at) else { continue };
-            let (_file, told) = with_configuration(&[way, "--yes", "--take-over"]);
+            let (_file, told) = with_configuration(&ALEMBIC, &[way, "--yes", "--take-over"]);
             let told: Vec<&str> = told.iter().map(String::as_str).collect();
             let run = test.run(&told);
             let when = format!("killed {killed}, {way}\n{run}");

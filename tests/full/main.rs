@@ -13,7 +13,9 @@ mod documents;
 
 mod database;
 mod database_kills;
+mod database_steps;
 mod diagnosis;
+mod django;
 mod interruption;
 mod restoration;
 mod runbook;

@@ -296,7 +296,7 @@ fn a_rollback_ends_with_the_tests_of_the_runbook() {
     let cluster = &test.cluster;
     let platform = SqlPlatform::install(&test);
     // Somebody has forgotten the migration.
-    platform.release.upgrade(&json!({"image": {"tag": "v2"}, "migrate": false}));
+    platform.release.upgrade(&json!({"image": {"tag": "v2"}, "migrate": ""}));
     let said = platform.wait_for_crash("todo-backend");
     assert!(said.contains("the schema does not fit this version: no todos.summary"), "{said}");
 
@@ -309,7 +309,7 @@ fn a_rollback_ends_with_the_tests_of_the_runbook() {
     assert_eq!(cluster.image("deploy/prometheus"), "docker.io/prom/prometheus:v2", "{run}");
 
     // With the database down it is told, and the rollback stays what it is.
-    platform.release.upgrade(&json!({"image": {"tag": "v2"}, "migrate": false}));
+    platform.release.upgrade(&json!({"image": {"tag": "v2"}, "migrate": ""}));
     platform.wait_for_crash("todo-backend");
     scale(cluster, "todo-postgres", 0);
     let (_file, path) = config(&CHECKS[2..4], "retries: 0", "defaults: false");

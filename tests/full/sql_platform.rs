@@ -1,4 +1,4 @@
-//! The sample platform with a real database: `tests/platform/todo-sql` at a version, with a schema at a revision.
+//! The sample platform with a real database: `tests/platform/todo-sql` at a version of a backend, with a schema at a revision.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,20 +14,61 @@ pub const REVISION_OF_V2: &str = "1a2b3c4d5e03";
 /// The schema of tag `v2-half`, from which only the first step back works.
 pub const REVISION_OF_V2_HALF: &str = "1a2b3c4d5e04";
 
+/// A program of migrations, and the backend's images that bring it along.
+pub struct Program {
+    /// The section of the configuration.
+    pub database: &'static str,
+    /// The images' repository.
+    pub repository: &'static str,
+    /// What the chart is told besides the image.
+    values: fn() -> Value,
+}
+
+pub const ALEMBIC: Program = Program {
+    database: "database: {adapter: alembic, workload: deploy/todo-backend}\n",
+    repository: "ghcr.io/acme/backend-sql",
+    values: || json!({}),
+};
+
+pub const DJANGO: Program = Program {
+    database: "database: {adapter: django, workload: deploy/todo-backend}\n",
+    repository: "ghcr.io/acme/backend-django",
+    values: || {
+        let consumer = json!({"command": "[python3, serve.py, remind]"});
+        json!({"migrate": "python3 manage.py migrate --no-input", "consumer": consumer})
+    },
+};
+
+impl Program {
+    /// Values of the chart for a tag.
+    pub fn values(&self, tag: &str) -> Value {
+        let mut values = (self.values)();
+        values["image"] = json!({"repository": self.repository, "tag": tag});
+        values
+    }
+}
+
 /// The release and its database.
 pub struct SqlPlatform<'test> {
     /// The release `shop`.
     pub release: Release<'test>,
+    program: &'static Program,
 }
 
 impl<'test> SqlPlatform<'test> {
     /// Installs `v1`; the chart's hook brings the database to [`REVISION_OF_V1`].
     #[track_caller]
     pub fn install(test: &'test Test) -> Self {
-        let release = Release::install(test, Helm::Four, "todo-sql", &values("v1"));
-        let platform = Self { release };
+        let platform = Self::with(test, &ALEMBIC);
         assert_eq!(platform.revision(), REVISION_OF_V1);
         platform
+    }
+
+    /// Installs `v1` with another program of migrations, which the chart's hook runs.
+    #[track_caller]
+    pub fn with(test: &'test Test, program: &'static Program) -> Self {
+        let release = Release::install(test, Helm::Four, "todo-sql", &program.values("v1"));
+        Self { release, program }
     }
 
     fn cluster(&self) -> &'test Cluster {
@@ -37,13 +78,13 @@ impl<'test> SqlPlatform<'test> {
     /// Upgrades to a tag; the chart's hook migrates first. Waits until everything is ready.
     #[track_caller]
     pub fn upgrade(&self, tag: &str) {
-        self.release.upgrade_and_wait(&values(tag));
+        self.release.upgrade_and_wait(&self.program.values(tag));
     }
 
     /// Upgrades to a tag whose backend crashes; the chart's hook migrates first. Waits for the first crash.
     #[track_caller]
     pub fn break_with(&self, tag: &str) {
-        self.release.upgrade(&values(tag));
+        self.release.upgrade(&self.program.values(tag));
         self.wait_for_crash("todo-backend");
     }
 
@@ -84,14 +125,21 @@ impl<'test> SqlPlatform<'test> {
     /// What the database answers, as lines.
     #[track_caller]
     pub fn sql(&self, statement: &str) -> String {
+        let psql = ["psql", "--username=todo", "--dbname=todo", "--no-psqlrc", "-Atc", statement];
+        self.exec("deploy/todo-postgres", &psql)
+    }
+
+    /// What a command prints that is run in a pod of a workload.
+    #[track_caller]
+    pub fn exec(&self, workload: &str, command: &[&str]) -> String {
         let cluster = self.cluster();
         // The namespace stands in front: behind the command kubectl would take it for the command's own.
-        let place = ["--namespace", &cluster.namespace, "exec", "deploy/todo-postgres", "--"];
-        let psql = ["psql", "--username=todo", "--dbname=todo", "--no-psqlrc", "-Atc", statement];
+        let place = ["--namespace", &cluster.namespace, "exec", workload, "--"];
         let mut kubectl = Command::new(cluster.tools.join("kubectl"));
-        let output = kubectl.args(place).args(psql).env("KUBECONFIG", &cluster.kubeconfig).output().unwrap();
+        let output =
+            kubectl.args(place).args(command).env("KUBECONFIG", &cluster.kubeconfig).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{statement}: {stderr}");
+        assert!(output.status.success(), "{command:?}: {stderr}");
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
@@ -113,9 +161,4 @@ impl<'test> SqlPlatform<'test> {
         });
         (phase == "Succeeded", cluster.kubectl(&["logs", &name]))
     }
-}
-
-/// Values of the chart for a tag.
-pub fn values(tag: &str) -> Value {
-    json!({"image": {"tag": tag}})
 }

@@ -1,4 +1,4 @@
-//! The layer with the real services: PostgreSQL, Redis, Prometheus, and Python with alembic, out of Debian's packages.
+//! The layer with the real services: PostgreSQL, Redis, Prometheus, and Python with alembic and Django, out of Debian's packages.
 //!
 //! apt picks and downloads them as the machine's own settings say, as if nothing were installed yet; they are unpacked
 //! and never installed, so that no maintainer's script runs. Built once, outside of any cluster, and kept in the cache.
@@ -17,12 +17,13 @@ use crate::process::output_of;
 use crate::{folders, tools};
 
 /// What the services need; apt adds what these depend on.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "postgresql",
     "redis-server",
     "prometheus",
     "python3",
     "alembic",
+    "python3-django",
     "python3-psycopg2",
     "python3-redis",
     "dash",

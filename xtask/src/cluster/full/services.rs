@@ -1,5 +1,5 @@
 //! Images of real services: PostgreSQL, Redis, Prometheus, and a backend in Python with migrations by alembic
-//! (`tests/cluster/image/sql`). They share the one large layer of [`debian`]; containerd unpacks it once, and only in a cluster
+//! (`tests/cluster/image/sql`) or by Django (`tests/cluster/image/django`). They share the one large layer of [`debian`]; containerd unpacks it once, and only in a cluster
 //! in which a pod asks for one of them.
 
 use std::fs;
@@ -12,15 +12,36 @@ use super::debian::{self, Layer};
 use super::images::{Blob, Storage, append};
 use crate::folders;
 
-/// The backend's repository below `ghcr.io/`.
-const BACKEND: &str = "acme/backend-sql";
+/// A backend: its images differ in the application's files alone.
+struct Backend {
+    /// The repository below `ghcr.io/`.
+    repository: &'static str,
+    /// The folder below `tests/cluster/image`.
+    folder: &'static str,
+    /// What a container runs that is told nothing.
+    entrypoint: &'static [&'static str],
+    /// Tags, and the parts of the folder that lie upon each other in each.
+    tags: &'static [(&'static str, &'static [&'static str])],
+}
 
-/// Its tags, and the folders of `tests/cluster/image/sql` that lie upon each other in each.
-const TAGS: [(&str, &[&str]); 4] = [
-    ("v1", &["common", "v1"]),
-    ("v2", &["common", "v2"]),
-    ("v2-crash", &["common", "v2", "crash"]),
-    ("v2-half", &["common", "v2", "crash", "half"]),
+const BACKENDS: [Backend; 2] = [
+    Backend {
+        repository: "acme/backend-sql",
+        folder: "sql",
+        entrypoint: &["python3", "-m", "app.main"],
+        tags: &[
+            ("v1", &["common", "v1"]),
+            ("v2", &["common", "v2"]),
+            ("v2-crash", &["common", "v2", "crash"]),
+            ("v2-half", &["common", "v2", "crash", "half"]),
+        ],
+    },
+    Backend {
+        repository: "acme/backend-django",
+        folder: "django",
+        entrypoint: &["python3", "serve.py"],
+        tags: &[("v1", &["common", "v1"]), ("v2", &["common", "v2"]), ("v2-half", &["common", "v2", "half"])],
+    },
 ];
 
 const PATH: &str = "PATH=/usr/local/bin:/usr/bin:/usr/sbin";
@@ -74,21 +95,23 @@ fn write(folder: &Path, layer: &Layer) -> Result<()> {
         "WorkingDir": "/prometheus",
     });
     storage.write_image("prom/prometheus", "v2", &prometheus, &[&system, &programs])?;
-    for (tag, parts) in TAGS {
-        let parts: Vec<Blob> = parts
-            .iter()
-            .map(|part| storage.write_blob(&application(&sources.join("sql").join(part))?))
-            .collect::<Result<_>>()?;
-        let layers: Vec<&Blob> = [&system].into_iter().chain(&parts).collect();
-        storage.write_image(BACKEND, tag, &backend(tag), &layers)?;
+    for backend in BACKENDS {
+        for (tag, parts) in backend.tags {
+            let parts: Vec<Blob> = parts
+                .iter()
+                .map(|part| storage.write_blob(&application(&sources.join(backend.folder).join(part))?))
+                .collect::<Result<_>>()?;
+            let layers: Vec<&Blob> = [&system].into_iter().chain(&parts).collect();
+            storage.write_image(backend.repository, tag, &settings(&backend, tag), &layers)?;
+        }
     }
     Ok(())
 }
 
-fn backend(tag: &str) -> Value {
+fn settings(backend: &Backend, tag: &str) -> Value {
     json!({
         "Env": [PATH, format!("VERSION={tag}"), "PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"],
-        "Entrypoint": ["python3", "-m", "app.main"],
+        "Entrypoint": backend.entrypoint,
         "User": "app",
         "WorkingDir": "/app",
     })

@@ -1,0 +1,1 @@
+"""The sample platform's backend in Django."""

@@ -1,0 +1,6 @@
+from django.db import models
+
+
+class Label(models.Model):
+    name = models.TextField()
+    todo = models.ForeignKey("todos.Todo", models.CASCADE)
