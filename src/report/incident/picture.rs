@@ -144,28 +144,30 @@ struct Lane<'report> {
     words: String,
 }
 
+impl<'report> Lane<'report> {
+    /// `ready` is what the end of the operation says, where it says something; `words` tell the last step.
+    fn of(
+        (kind, name): (&'report str, &'report str),
+        timeline: &'report [Replicas],
+        ready: Option<bool>,
+        words: impl Fn(&Replicas) -> String,
+    ) -> Self {
+        let last = timeline.last();
+        let is_good = ready.unwrap_or_else(|| last.is_some_and(|last| last.ready >= last.desired));
+        Self { kind, name, timeline, is_good, words: last.map(words).unwrap_or_default() }
+    }
+}
+
 /// Everything that moves over time: workloads, then what ran to an end.
 fn lanes(report: &Report) -> impl Iterator<Item = Lane<'_>> {
-    let workloads = report.workloads.iter().map(|workload| {
-        let last = workload.timeline.last();
-        Lane {
-            kind: &workload.kind,
-            name: &workload.name,
-            timeline: &workload.timeline,
-            is_good: workload.ready.unwrap_or_else(|| last.is_some_and(|last| last.ready >= last.desired)),
-            words: last.map(|last| format!("{}/{} ready", last.ready, last.desired)).unwrap_or_default(),
-        }
+    let workloads = report.workloads.iter().map(|told| {
+        let words = |last: &Replicas| format!("{}/{} ready", last.ready, last.desired);
+        Lane::of((&told.kind, &told.name), &told.timeline, told.ready, words)
     });
-    let jobs = report.jobs.iter().map(|job| {
-        let last = job.timeline.last();
-        Lane {
-            kind: &job.kind,
-            name: &job.name,
-            timeline: &job.timeline,
-            is_good: last.is_some_and(|last| last.ready >= last.desired),
-            words: last.map(|last| last.state.clone()).unwrap_or_default(),
-        }
-    });
+    let jobs = report
+        .jobs
+        .iter()
+        .map(|told| Lane::of((&told.kind, &told.name), &told.timeline, None, |last| last.state.clone()));
     workloads.chain(jobs)
 }
 
