@@ -46,7 +46,7 @@ pub async fn carry_out(
     execution.workloads.extend(swaps.workloads);
     execution.database = swaps.database;
     let no_wait = run.options.no_wait;
-    if !no_wait && context.interrupt.signal().is_none() && !execution.database_failed() {
+    if !no_wait && context.interrupt.signal().is_none() {
         execute::wait(context, plan, &mut execution, snapshot).await;
     }
     // A signal that came when everything was done already interrupted nothing.

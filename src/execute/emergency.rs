@@ -60,12 +60,12 @@ async fn stop(context: &Context, workloads: &[&WorkloadPlan]) -> Vec<Stopped> {
 }
 
 /// Stops workloads and takes the database back, for a procedure that starts them itself; where that fails they are started
-/// again as they were. Answers what became of the database, and what is left stopped.
+/// again as they were. Answers what became of the database, and of what was started again.
 pub(super) async fn halt_for_database(
     context: &Context,
     step: &DatabasePlan,
     workloads: &[WorkloadPlan],
-) -> (DatabaseDone, Vec<WorkloadRef>) {
+) -> (DatabaseDone, Vec<Swapped>) {
     let workloads: Vec<&WorkloadPlan> = workloads.iter().collect();
     let stopped = stop(context, &workloads).await;
     let done = take_database_back(context, step, &stopped, &Options::default()).await;
@@ -73,18 +73,19 @@ pub(super) async fn halt_for_database(
         return (done, Vec::new());
     }
     let started = start_again(context, stopped, Vec::new(), step, &done).await;
-    (done, left_stopped(started))
+    (done, started)
 }
 
 /// Starts those of the stopped workloads that nothing else has started; answers what is left stopped.
 pub async fn start_halted(context: &Context, workloads: &[WorkloadPlan]) -> Vec<WorkloadRef> {
     let starts = workloads.iter().map(|workload| swap::start_stopped(context, workload.clone()));
-    left_stopped(join_all(starts).await)
+    left_stopped(&join_all(starts).await)
 }
 
-fn left_stopped(swapped: Vec<Swapped>) -> Vec<WorkloadRef> {
-    let left = swapped.into_iter().filter(|swapped| swapped.left_stopped);
-    left.map(|swapped| swapped.plan.workload).collect()
+/// Those of the workloads that are left stopped.
+pub(super) fn left_stopped(swapped: &[Swapped]) -> Vec<WorkloadRef> {
+    let left = swapped.iter().filter(|swapped| swapped.left_stopped);
+    left.map(|swapped| swapped.plan.workload.clone()).collect()
 }
 
 /// The database goes back only where everything that uses it was stopped.

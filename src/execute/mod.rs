@@ -133,12 +133,13 @@ async fn phase_of<T>(
     value
 }
 
-/// Waits until the written workloads (and those already at the target) are ready, deleting broken pods that StatefulSets
-/// wait for.
+/// Waits until what starts or rolls because of us is ready, and what is at the target already; deletes broken pods that
+/// StatefulSets wait for.
 pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, snapshot: &Snapshot) {
     let mut waited: Vec<WaitedWorkload> = execution
-        .written()
-        .filter(|swapped| swapped.plan.workload.kind != WorkloadKind::CronJob)
+        .workloads
+        .iter()
+        .filter(|swapped| swapped.is_under_way() && swapped.plan.workload.kind != WorkloadKind::CronJob)
         .map(|swapped| WaitedWorkload {
             workload: swapped.plan.workload.clone(),
             replicas: None,
@@ -162,7 +163,8 @@ pub async fn wait(context: &Context, plan: &Plan, execution: &mut Execution, sna
     let Waited { end, ready } = wait_for(context, waited, &stuck).await;
     execution.ready = ready;
     execution.wait = Some(end);
-    if end == WaitEnd::Ready {
+    // What was started again as it was is ready, and not restored.
+    if execution.is_complete(false) {
         execution.restored_at = Some(context.now());
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::database::{DatabaseDone, MILESTONE};
-use super::emergency::{halt_for_database, start_halted};
+use super::emergency::{halt_for_database, left_stopped, start_halted};
 use super::hooks::{self, HookError, HookRun};
 use super::jobs;
 use super::record::OpenRecord;
@@ -194,13 +194,19 @@ async fn take_database_back(
         return Ok(());
     };
     interrupted(context)?;
-    let (done, left_stopped) = halt_for_database(context, step, &plan.stopped).await;
+    let (done, again) = halt_for_database(context, step, &plan.stopped).await;
     let fault = match context.interrupt.signal() {
         Some(signal) if !done.was_begun() => Some(Fault::Interrupted(signal)),
         _ => done.fault().map(Fault::Database),
     };
     execution.database = Some(done);
-    execution.left_stopped = left_stopped;
+    execution.left_stopped = left_stopped(&again);
+    if fault.is_some() && !rollback.options.no_wait && context.interrupt.signal().is_none() {
+        let again: Vec<_> =
+            again.into_iter().map(|swapped| (swapped.plan.workload, swapped.generation)).collect();
+        let Waited { end, ready } = wait_for_all(context, rollback, &again, &[]).await;
+        (execution.ready, execution.wait) = (ready, Some(end));
+    }
     fault.map_or(Ok(()), Err)
 }
 
@@ -251,18 +257,6 @@ async fn wait(
     generations: &[(WorkloadRef, Option<i64>)],
 ) -> Result<(), Fault> {
     let plan = rollback.plan;
-    let waited = plan
-        .waits
-        .iter()
-        .map(|workload| WaitedWorkload {
-            workload: workload.clone(),
-            replicas: None,
-            generation: generations
-                .iter()
-                .find(|(found, _)| found == workload)
-                .and_then(|(_, number)| *number),
-        })
-        .collect();
     // Also those whose pods were all Ready when it was planned: one may break before its turn comes.
     let is_ordered = |workload: &&WorkloadRef| {
         let found = rollback.snapshot.workload(workload);
@@ -270,7 +264,7 @@ async fn wait(
             && found.is_some_and(|found| !found.on_delete && found.partition == 0)
     };
     let stuck: Vec<WorkloadRef> = plan.waits.iter().filter(is_ordered).cloned().collect();
-    let Waited { end, ready } = wait_for(context, waited, &stuck).await;
+    let Waited { end, ready } = wait_for_all(context, rollback, generations, &stuck).await;
     let unready = plan.waits.iter().filter(|workload| !ready.contains(workload));
     let mut what: Vec<String> = unready.map(ToString::to_string).collect();
     execution.ready = ready;
@@ -292,6 +286,23 @@ async fn wait(
         }
         _ => Err(Fault::NotReady { end, what }),
     }
+}
+
+/// Waits for everything that the plan waits for, from these generations on.
+async fn wait_for_all(
+    context: &Context,
+    rollback: &Rollback<'_>,
+    generations: &[(WorkloadRef, Option<i64>)],
+    stuck: &[WorkloadRef],
+) -> Waited {
+    let generation_of =
+        |workload| generations.iter().find(|(found, _)| found == workload).and_then(|(_, number)| *number);
+    let waits = rollback.plan.waits.iter().map(|workload| WaitedWorkload {
+        workload: workload.clone(),
+        replicas: None,
+        generation: generation_of(workload),
+    });
+    wait_for(context, waits.collect(), stuck).await
 }
 
 /// Deletes what this run has created; the reason why it failed stays the one that is told.

@@ -53,6 +53,11 @@ impl Swapped {
         Self { plan, written: true, left_stopped: false, problem: None, generation: Some(generation) }
     }
 
+    /// Whether it starts or rolls because of us, on whichever images.
+    pub fn is_under_way(&self) -> bool {
+        !self.left_stopped && (self.written || self.generation.is_some())
+    }
+
     /// A workload that was left as it was, and why.
     pub(super) fn untouched(plan: WorkloadPlan, problem: impl Into<String>) -> Self {
         Self { plan, written: false, left_stopped: false, problem: Some(problem.into()), generation: None }

@@ -155,6 +155,11 @@ fn a_saved_plan_holds_until_the_cluster_moves() {
     assert!(run.stderr.contains("Deployment/todo-backend was changed"), "{run}");
     assert_eq!(run.json()["requests"]["writes"], 0, "{run}");
     test.run(&["plan", "todo-app", "--save", &file, "-o", "json"]).expect(0);
+    // A controller that writes what it sees changes nothing that was planned.
+    let seen = r#"{"status": {"lastScaleTime": "2026-01-01T00:00:00Z"}}"#;
+    let autoscaler =
+        ["hpa", "notification-consumer", "--subresource=status", "--type=merge", "--patch", seen];
+    test.cluster.kubectl(&[&["patch"], &autoscaler[..]].concat());
     let run = test.run(&["to", "--plan", &file, "--yes", "-o", "json"]).expect(0);
     assert_tags(&test, "good-1", &run);
     assert_eq!(release.newest(), (3, "deployed".to_owned()));

@@ -138,6 +138,8 @@ fn a_migration_of_django_without_a_way_back_starts_what_fits() {
     let failed = emergency(&test, &WITH_DATABASE).expect(7);
     assert_eq!(images(cluster), of_tag(&DJANGO, "v2-half"), "{failed}");
     assert_started(cluster, &failed);
+    let workloads = failed.json()["workloads"].as_array().unwrap().clone();
+    assert!(workloads.iter().all(|workload| workload["ready"] == true), "{failed}");
     // One application went back, the other did not.
     assert_eq!(applied(&platform), [OF_V1[0], OF_V1[1], OF_V1[2], NEWER[1]], "{failed}");
     let database = failed.json()["database"].clone();

@@ -8,6 +8,7 @@ pub mod objects;
 pub mod saved;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,7 +101,7 @@ pub struct ObjectStep {
     pub why: Option<String>,
     /// UID of the live object.
     pub uid: Option<String>,
-    /// What tells whether the live object changed: its generation, else its resourceVersion.
+    /// What tells whether somebody changed the live object: [`version::of`] it.
     pub version: Option<String>,
     /// The number of pods to send in place of the rendered one.
     pub replicas: Option<i64>,
@@ -219,18 +220,11 @@ fn step(request: &Request, snapshot: &RollbackSnapshot, found: &FoundObject) -> 
         action,
         why,
         uid: live.and_then(|live| text(live, "/metadata/uid")).map(str::to_owned),
-        version: live.and_then(version),
+        version: live.and_then(version::of),
         replicas: replicas(request, snapshot, found),
         forget: history.target.is_some()
             && live.is_some_and(|live| live["metadata"]["annotations"].get(REPLICAS_BEFORE).is_some()),
     })
-}
-
-fn version(live: &Value) -> Option<String> {
-    match live.pointer("/metadata/generation").and_then(Value::as_i64) {
-        Some(generation) if generation > 0 => Some(format!("generation {generation}")),
-        _ => text(live, "/metadata/resourceVersion").map(|version| format!("resourceVersion {version}")),
-    }
 }
 
 /// Why an object that the target lacks is not deleted.
