@@ -18,6 +18,9 @@ const INPUT_SECONDS: u32 = 10;
 /// Memory that one process may have, in MiB: a record unpacks to 64 at most, and its JSON is several times that.
 const MEMORY: u32 = 1024;
 
+/// From how many seconds on code that runs faster is worth twice the time that it takes to compile.
+const LONG_RUN: u32 = 300;
+
 /// The longest input in bytes: room for nesting, and small enough to be tried often.
 const LONGEST_INPUT: u32 = 8192;
 
@@ -45,7 +48,7 @@ pub fn run(arguments: &FuzzArguments) -> Result<()> {
     let folder = folders::cache()?.join("fuzz");
     // One build for all of them, so that the time of the first is its own.
     let started = Instant::now();
-    let mut build = cargo_fuzz(&program, "build");
+    let mut build = cargo_fuzz(&program, "build", arguments.seconds);
     succeed(&mut build)?;
     screen::say(&format!("fuzz targets are built ({})", screen::duration(started.elapsed())));
     let mut broken = Vec::new();
@@ -55,7 +58,7 @@ pub fn run(arguments: &FuzzArguments) -> Result<()> {
         for folder in [&corpus, &findings] {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let mut command = cargo_fuzz(&program, "run");
+        let mut command = cargo_fuzz(&program, "run", arguments.seconds);
         command.arg(target);
         if let Some(input) = &arguments.input {
             command.arg(input.canonicalize().with_context(|| format!("cannot read {}", input.display()))?);
@@ -87,12 +90,15 @@ pub fn run(arguments: &FuzzArguments) -> Result<()> {
     )
 }
 
-fn cargo_fuzz(program: &Path, verb: &str) -> Command {
+fn cargo_fuzz(program: &Path, verb: &str, seconds: u32) -> Command {
     let mut command = Command::new(program);
     let target_folder = folders::repository().join("target/fuzz");
     // Many units, because most of what is compiled here never runs: compiling is what takes the time.
     command.args([verb, "--sanitizer", "none", "--codegen-units", "16", "--target-dir"]).arg(target_folder);
     command.current_dir(folders::repository());
+    if seconds >= LONG_RUN {
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+    }
     // What cargo sets for this program speaks of the wrong crate.
     command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME").env_remove("RUSTFLAGS");
     command

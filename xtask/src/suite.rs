@@ -139,7 +139,8 @@ impl Suite {
         tests
             .env(KUBECONFIG_VARIABLE, &temporary.kubeconfig)
             .env(TOOLS_VARIABLE, &tools.folder)
-            .env("KUBECTL_ROLLBACK_TEST_MODE", mode.name());
+            .env("KUBECTL_ROLLBACK_TEST_MODE", mode.name())
+            .env("GOGC", process::GARBAGE_PERCENT);
         if mode == Mode::Sim {
             // These tests mostly wait for pods; they bound themselves how many work at once.
             tests.env("RUST_TEST_THREADS", "8");

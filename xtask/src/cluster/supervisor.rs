@@ -138,7 +138,8 @@ impl Supervisor {
 
     fn spawn(&self, component: &Component) -> Result<Child> {
         let log = self.log(component.name)?;
-        process::start(Command::new(&component.program).args(&component.arguments), &log)
+        let mut command = Command::new(&component.program);
+        process::start(command.args(&component.arguments).env("GOGC", process::GARBAGE_PERCENT), &log)
     }
 
     fn log(&self, name: &str) -> Result<PathBuf> {
