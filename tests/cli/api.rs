@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Seen {
     now: AtomicUsize,
     /// The most that were answered at the same time.
     pub at_once: AtomicUsize,
+    /// How many milliseconds longer each answer takes.
+    pub hold: AtomicU64,
     /// Method and path of each request.
     pub requests: Mutex<Vec<String>>,
     /// Those of them that could change something.
@@ -68,7 +70,7 @@ fn serve(stream: &TcpStream, seen: &Seen, objects: &HashMap<&str, Vec<Value>>) {
         let now = seen.now.fetch_add(1, Ordering::SeqCst) + 1;
         seen.at_once.fetch_max(now, Ordering::SeqCst);
         // Long enough for others to come in the meantime.
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10 + seen.hold.load(Ordering::SeqCst)));
         let path = target.split('?').next().unwrap_or_default();
         let is_question = target.contains("dryRun=All") || path.contains("selfsubjectaccessreviews");
         let request = format!("{method} {path}");

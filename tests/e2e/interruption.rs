@@ -8,9 +8,9 @@ use crate::harness::{Helm, Release, Run, Running, SERVICES, Test, all_tags, merg
 use crate::restoration::assert_no_manager_of_ours;
 
 /// Every service takes its time to stop and to become ready, so that there is something to interrupt.
-fn slow_pods() -> Value {
+fn slow_pods(stop: &str) -> Value {
     let annotations =
-        json!({"kubectl-rollback.test/stop-delay": "3s", "kubectl-rollback.test/ready-delay": "2s"});
+        json!({"kubectl-rollback.test/stop-delay": stop, "kubectl-rollback.test/ready-delay": "2s"});
     let values =
         SERVICES.iter().map(|(key, _, _)| ((*key).to_owned(), json!({"podAnnotations": annotations})));
     values.collect::<serde_json::Map<_, _>>().into()
@@ -19,8 +19,14 @@ fn slow_pods() -> Value {
 /// A healthy release at good-2 whose pods stop and start slowly.
 #[track_caller]
 fn slow_platform(test: &Test) -> Release<'_> {
-    let release = Release::install(test, Helm::Four, "todo-app", &merge(&slow_pods(), &all_tags("good-1")));
-    release.upgrade_and_wait(&merge(&slow_pods(), &all_tags("good-2")));
+    platform_that_stops_in(test, "3s")
+}
+
+#[track_caller]
+fn platform_that_stops_in<'a>(test: &'a Test, stop: &str) -> Release<'a> {
+    let pods = slow_pods(stop);
+    let release = Release::install(test, Helm::Four, "todo-app", &merge(&pods, &all_tags("good-1")));
+    release.upgrade_and_wait(&merge(&pods, &all_tags("good-2")));
     release
 }
 
@@ -156,19 +162,9 @@ fn an_interrupted_result_says_what_is_done_and_what_is_not() {
 #[test]
 fn a_time_limit_that_ends_during_the_stop_starts_everything_all_the_same() {
     let Some(test) = Test::begin() else { return };
-    let release = slow_platform(&test);
-    let run = test.run(&[
-        "emergency",
-        "--tag",
-        "good-1",
-        "--strategy",
-        "stop-first",
-        "--yes",
-        "--timeout",
-        "2s",
-        "-o",
-        "json",
-    ]);
+    // Longer than the time limit, which leaves room for a busy machine to come to the stop.
+    let release = platform_that_stops_in(&test, "12s");
+    let run = test.run(&[&ARGUMENTS[..], &["json", "--timeout", "8s"]].concat());
     assert!(matches!(run.code, Some(4 | 5)), "{run}");
     assert_eq!(run.json()["stopped"], json!([]), "{run}");
     assert_consistent(&test, &release, &run);
@@ -210,7 +206,7 @@ fn a_killed_run_is_taken_over_with_the_replicas_it_remembered() {
         assert!(workload.images[name].ends_with(":good-1"), "{name}\n{run}");
     }
     assert_no_manager_of_ours(cluster, &run);
-    let values = merge(&slow_pods(), &all_tags("good-1"));
+    let values = merge(&slow_pods("3s"), &all_tags("good-1"));
     let (revision, _) = release.newest();
     release.assert_record(revision, &values);
     release.upgrade_reusing_values(Helm::Four);
