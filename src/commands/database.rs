@@ -4,11 +4,11 @@
 use super::{Failure, Session};
 use crate::cli::DryRun;
 use crate::config::DatabaseConfig;
-use crate::database::{Wanted, position};
+use crate::database::{Question, Reading, Said, Wanted, one_way, position, sql, sql_tells_the_way};
 use crate::discover::rollback::RollbackSnapshot;
 use crate::discover::{Snapshot, Workload};
 use crate::event::{Finding, FindingStatus};
-use crate::execute::database::{Heard, Place, Trouble, read};
+use crate::execute::database::{Heard, Place, Trouble, ask as ask_program, read};
 use crate::helm::manifest::Manifest;
 use crate::plan::Plan;
 use crate::plan::database::{DatabasePlan, Downgrade, Fit, add, add_to_rollback, fit};
@@ -74,6 +74,8 @@ pub struct BothHeard {
     pub target: Heard,
     /// Whether the database fits the target.
     pub fit: Fit,
+    /// The way back in SQL, where it was asked.
+    pub sql: Option<Vec<Said>>,
 }
 
 /// Asks the image that runs where the database is, and the target image what it knows, both at once.
@@ -88,9 +90,51 @@ pub async fn compare(
     let current = read(context, settings, place, Wanted::Database, "current");
     let target = read(context, settings, &target_place, Wanted::Image, "target");
     let (current, target) = futures::join!(current, target);
-    let (current, target) = (current?, target?);
-    let fit = fit(settings.adapter, &current.reading, &target.reading);
-    Ok(BothHeard { current, target, fit })
+    let (mut current, target) = (current?, target?);
+    let (fit, sql) = way_back(session, settings, place, &mut current.reading, &target.reading).await;
+    Ok(BothHeard { current, target, fit, sql })
+}
+
+/// Whether the database fits what `known` knows, and the way back in SQL, where only that tells whether there is one. What
+/// cannot be undone is marked in `current`.
+pub async fn way_back(
+    session: &Session,
+    settings: &DatabaseConfig,
+    place: &Place,
+    current: &mut Reading,
+    known: &Reading,
+) -> (Fit, Option<Vec<Said>>) {
+    let fitting = fit(settings.adapter, current, known);
+    let Fit::Ahead(downgrade) = &fitting else { return (fitting, None) };
+    if !sql_tells_the_way(settings.adapter) {
+        return (fitting, None);
+    }
+    // Where it cannot be asked, the downgrade itself tells.
+    let Ok(said) = ask_for_sql(session, settings, place, downgrade).await else { return (fitting, None) };
+    let one_way = one_way(settings.adapter, downgrade, &said);
+    if one_way.is_empty() {
+        return (fitting, Some(said));
+    }
+    for migration in &mut current.known {
+        migration.irreversible |= one_way.contains(&migration.id);
+    }
+    (fit(settings.adapter, current, known), None)
+}
+
+/// Asks for the SQL of a downgrade; no answer where the program cannot print it.
+pub async fn ask_for_sql(
+    session: &Session,
+    settings: &DatabaseConfig,
+    place: &Place,
+    downgrade: &Downgrade,
+) -> Result<Vec<Said>, Trouble> {
+    let questions: Vec<_> =
+        sql(settings, downgrade).into_iter().map(|words| (Question::Sql, words)).collect();
+    if questions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (said, _) = Box::pin(ask_program(&session.context, settings, place, &questions, "sql")).await?;
+    Ok(said)
 }
 
 /// The workloads that are stopped while the database goes back: those that the configuration names, else all whose images

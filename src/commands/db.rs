@@ -10,13 +10,13 @@ use super::database::{self, BothHeard};
 use super::{Conclusion, Failure, Session, choose, survey};
 use crate::cli::{DatabaseArgs, DatabaseCommand, Goal, GoalArgs};
 use crate::config::{Adapter, DatabaseConfig, Text, Workload};
-use crate::database::{Question, Reading, Wanted, position, sql};
+use crate::database::{Reading, Said, Wanted, position, sql};
 use crate::discover::{self, Scope, Snapshot};
 use crate::event::{Phase, StageStatus};
-use crate::execute::database::{Heard, Place, Trouble, ask, read};
+use crate::execute::database::{Heard, Place, Trouble, read};
 use crate::execute::phase;
 use crate::outcome::{ExitCode, Outcome};
-use crate::plan::database::{Downgrade, Fit, fit, known_up_to};
+use crate::plan::database::{Downgrade, Fit, known_up_to};
 use crate::registry::ImageReference;
 use crate::report::{API_VERSION, ReleaseResult};
 use crate::ui;
@@ -265,24 +265,28 @@ pub(super) struct Way {
     pub current: Heard,
     pub target_image: Option<String>,
     pub fit: Fit,
+    /// The way back in SQL, where it was asked.
+    sql: Option<Vec<Said>>,
 }
 
 /// Finds the way to a goal.
 async fn way(session: &Session, target: &Target, goal: &Goal) -> Result<Way, Failure> {
     let Some(image) = target_image(target, goal)? else {
         let goal = goal.to.as_deref().unwrap_or_default();
-        let current = look(session, target).await?;
+        let mut current = look(session, target).await?;
         let adapter = target.settings.adapter;
         let known = known_up_to(adapter, &current.reading, goal);
         let known = known.map_err(|why| Failure::usage(format!("{why}; nothing was changed")))?;
-        let fit = fit(adapter, &current.reading, &known);
-        return Ok(Way { current, target_image: None, fit });
+        let (settings, place) = (&target.settings, &target.place);
+        let asked = database::way_back(session, settings, place, &mut current.reading, &known);
+        let (fit, sql) = Box::pin(asked).await;
+        return Ok(Way { current, target_image: None, fit, sql });
     };
     let about = format!("asking {} in {} and {image}", target.settings.adapter.as_str(), target.place.image);
     let work = database::compare(session, &target.settings, &target.place, &image);
     let told = |heard: &BothHeard| format!("read in {} and {}", heard.current.source, heard.target.source);
-    let BothHeard { current, fit, .. } = reading(session, &about, Box::pin(work), told).await?;
-    Ok(Way { current, target_image: Some(image), fit })
+    let BothHeard { current, fit, sql, .. } = reading(session, &about, Box::pin(work), told).await?;
+    Ok(Way { current, target_image: Some(image), fit, sql })
 }
 
 /// The image whose newest migration is the goal; `None` where a migration was named.
@@ -334,7 +338,8 @@ fn without_a_way(fit: &Fit, current: &Reading, image: &str) -> Result<String, Fa
 
 async fn plan(session: &Session, arguments: &GoalArgs) -> Result<Conclusion, Failure> {
     let target = find(session, &arguments.database).await?;
-    let way = way(session, &target, &arguments.goal).await?;
+    let mut way = way(session, &target, &arguments.goal).await?;
+    let sql = way.sql.take();
     let goal = way.target_image.clone().or_else(|| arguments.goal.to.clone()).unwrap_or_default();
     let mut document = target.document(session, &way.current);
     document.target_image = way.target_image.as_deref();
@@ -345,7 +350,7 @@ async fn plan(session: &Session, arguments: &GoalArgs) -> Result<Conclusion, Fai
         conclusion.document.outcome = Outcome::Unchanged;
         return Ok(conclusion);
     };
-    let sql = sql_of(session, &target, downgrade).await;
+    let sql = sql_of(session, &target, downgrade, sql).await;
     (document.fit, document.plan) = (Some("ahead"), Some(downgrade));
     document.sql = sql.as_deref().ok();
     let uses = downgrade::users(&target);
@@ -379,15 +384,22 @@ async fn plan(session: &Session, arguments: &GoalArgs) -> Result<Conclusion, Fai
 }
 
 /// The SQL of a downgrade, or why there is none to show.
-async fn sql_of(session: &Session, target: &Target, downgrade: &Downgrade) -> Result<String, String> {
-    let commands = sql(&target.settings, downgrade);
-    if commands.is_empty() {
+async fn sql_of(
+    session: &Session,
+    target: &Target,
+    downgrade: &Downgrade,
+    said: Option<Vec<Said>>,
+) -> Result<String, String> {
+    let count = sql(&target.settings, downgrade).len();
+    if count == 0 {
         return Err(format!("{} cannot print it without running it", target.settings.adapter.as_str()));
     }
-    let count = commands.len();
-    let questions: Vec<_> = commands.into_iter().map(|words| (Question::Sql, words)).collect();
-    let asked = ask(&session.context, &target.settings, &target.place, &questions, "sql").await;
-    let (said, _) = asked.map_err(|trouble| trouble.to_string())?;
+    let said = if let Some(said) = said {
+        said
+    } else {
+        let asked = database::ask_for_sql(session, &target.settings, &target.place, downgrade).await;
+        asked.map_err(|trouble| trouble.to_string())?
+    };
     if let Some(failed) = said.iter().find(|said| said.code != 0) {
         return Err(format!("it could not be printed: {}", crate::database::last_line(&failed.stderr)));
     }

@@ -50,6 +50,11 @@ pub(crate) fn application(id: &str) -> &str {
     id.split_once('.').map_or(id, |(application, _)| application)
 }
 
+/// Whether `sqlmigrate --backwards` refused because an operation has nothing that undoes it.
+pub(super) fn is_one_way(said: &Said) -> bool {
+    said.code != 0 && said.stderr.contains("IrreversibleError")
+}
+
 /// For each application the migration that it goes back to, in the order in which they must.
 pub(super) fn targets(plan: &Downgrade) -> Vec<(&str, &str)> {
     plan.to.iter().map(|id| id.split_once('.').unwrap_or((id, "zero"))).collect()

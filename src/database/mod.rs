@@ -254,6 +254,21 @@ pub fn sql(config: &DatabaseConfig, plan: &Downgrade) -> Vec<Vec<String>> {
     }
 }
 
+/// Whether only the answers about the SQL of a way back tell whether there is one. Django's do; Alembic runs a migration's
+/// code to print it, and what that code asks of the database fails without one.
+pub fn sql_tells_the_way(adapter: Adapter) -> bool {
+    adapter == Adapter::Django
+}
+
+/// Of a way back the migrations that cannot be undone, by the answers to the commands of [`sql`].
+pub fn one_way(adapter: Adapter, plan: &Downgrade, said: &[Said]) -> Vec<String> {
+    if !sql_tells_the_way(adapter) {
+        return Vec::new();
+    }
+    let asked = plan.steps.iter().zip(said);
+    asked.filter(|(_, said)| django::is_one_way(said)).map(|(step, _)| step.id.clone()).collect()
+}
+
 /// A command with `{from}` and `{to}` filled in.
 fn filled(words: &[String], plan: &Downgrade) -> Vec<String> {
     let (from, to) = (plan.from.join(","), plan.to.join(","));

@@ -66,10 +66,14 @@ pub fn fit(adapter: Adapter, current: &Reading, target: &Reading) -> Fit {
     let one_way: Vec<String> =
         steps.iter().filter(|step| step.irreversible).map(|step| step.id.clone()).collect();
     if !one_way.is_empty() {
+        let why = match adapter {
+            Adapter::Flyway => "there is no undo migration, or this edition has no undo at all",
+            _ => "it was written without a way back",
+        };
         return Fit::NeedsHuman(format!(
-            "the database is at {}, and {} cannot undo {}, which the target does not know: there is no undo migration, or this \
-             edition has no undo at all; the schema goes back by a backup or by hand",
-            current.position(),
+            "the database is at {}, and {} cannot undo {}, which the target does not know: {why}; the schema goes back by a \
+             backup or by hand",
+            position(&concerned(adapter, &current.at, &steps)),
             adapter.as_str(),
             position(&one_way)
         ));

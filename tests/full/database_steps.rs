@@ -12,7 +12,7 @@ use crate::sql_platform::Program;
 pub const WITH_DATABASE: [&str; 3] = ["--yes", "--db-downgrade", "--i-have-a-backup"];
 
 /// A file with a configuration.
-pub fn config(text: &str) -> NamedTempFile {
+fn config(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file

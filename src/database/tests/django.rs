@@ -84,3 +84,24 @@ fn what_was_squashed_is_left_to_a_human() {
         "{why}"
     );
 }
+
+#[test]
+fn only_the_sql_of_a_migration_tells_that_it_has_no_way_back() {
+    let (mut newer, older) = (reading(NEWER), reading(OLDER));
+    let Fit::Ahead(way) = fit(Adapter::Django, &newer, &older) else { panic!() };
+    let printed = said(Question::Sql, 0, "BEGIN;\n-- THIS OPERATION CANNOT BE WRITTEN AS SQL\nCOMMIT;\n", "");
+    // The end of a longer trace.
+    let refused = "django.db.migrations.exceptions.IrreversibleError: Operation <RunPython <function tidy>> in \
+                   todos.0003_rename_title is not reversible\n";
+    let refused = said(Question::Sql, 1, "", refused);
+    let away = said(Question::Sql, 1, "", "django.db.utils.OperationalError: connection refused\n");
+    for (second, expected) in [(&printed, &[][..]), (&refused, &["todos.0003_rename_title"]), (&away, &[])] {
+        assert_eq!(one_way(Adapter::Django, &way, &[printed.clone(), second.clone()]), expected);
+    }
+    assert!(one_way(Adapter::Alembic, &way, &[refused.clone(), refused]).is_empty());
+
+    newer.known[2].irreversible = true;
+    let Fit::NeedsHuman(why) = fit(Adapter::Django, &newer, &older) else { panic!() };
+    assert!(why.contains("django cannot undo todos.0003_rename_title, which the target"), "{why}");
+    assert!(why.contains("written without a way back"), "{why}");
+}

@@ -40,7 +40,12 @@ const BACKENDS: [Backend; 2] = [
         repository: "acme/backend-django",
         folder: "django",
         entrypoint: &["python3", "serve.py"],
-        tags: &[("v1", &["common", "v1"]), ("v2", &["common", "v2"]), ("v2-half", &["common", "v2", "half"])],
+        tags: &[
+            ("v1", &["common", "v1"]),
+            ("v2", &["common", "v2"]),
+            ("v2-half", &["common", "v2", "half"]),
+            ("v2-oneway", &["common", "v2", "oneway"]),
+        ],
     },
 ];
 

@@ -1,14 +1,16 @@
-"""The same, with something that has no way back."""
+"""The same, with something whose way back fails when it is gone."""
 
 from django.db import migrations
 
 
-def tidy(apps, schema_editor):
-    for todo in apps.get_model("todos", "Todo").objects.all():
-        todo.summary = todo.summary.strip()
-        todo.save()
+def keep(apps, schema_editor):
+    pass
+
+
+def shorten(apps, schema_editor):
+    raise RuntimeError("summaries may be longer than titles were: this migration cannot be undone")
 
 
 class Migration(migrations.Migration):
     dependencies = [("todos", "0002_todo_due")]
-    operations = [migrations.RenameField("Todo", "title", "summary"), migrations.RunPython(tidy)]
+    operations = [migrations.RenameField("Todo", "title", "summary"), migrations.RunPython(keep, shorten)]
