@@ -141,10 +141,8 @@ impl Suite {
             .env(TOOLS_VARIABLE, &tools.folder)
             .env("KUBECTL_ROLLBACK_TEST_MODE", mode.name())
             .env("GOGC", process::GARBAGE_PERCENT);
-        if mode == Mode::Sim {
-            // These tests mostly wait for pods; they bound themselves how many work at once.
-            tests.env("RUST_TEST_THREADS", "8");
-        }
+        // They mostly wait for pods. On simulated ones they bound themselves how many work at once.
+        tests.env("RUST_TEST_THREADS", if mode == Mode::Sim { "8" } else { "3" });
         if arguments.all {
             tests.env("KUBECTL_ROLLBACK_TEST_ALL", "1");
         }
