@@ -8,7 +8,7 @@ pub mod objects;
 pub mod saved;
 #[cfg(test)]
 mod tests;
-mod version;
+pub mod version;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
